@@ -1,0 +1,107 @@
+"""The `earshot` command: a table of its subcommands, each loaded when it is called, and what becomes of errors.
+
+stdout is data, stderr is talk; exit codes 0, 1, 2 (usage) and 78 for a configuration that is wrong.
+"""
+
+import importlib
+import logging
+import os
+import sys
+from typing import Final
+
+import click
+
+from edge import __version__
+from edge.errors import EarshotError
+
+# Where each command lives. Those of the workstation are named by text alone: nothing of `edge` imports them, and a
+# device that lacks the `train` extra is told so only when somebody asks for one.
+_COMMANDS: Final = {
+    "run": "edge.commands.run",
+    "replay": "edge.commands.replay",
+    "score": "edge.commands.score",
+    "enroll": "edge.commands.enroll",
+    "check": "edge.commands.check",
+    "bench": "edge.commands.bench",
+    "simulate": "trainer.simulator.command",
+    "train": "trainer.commands.train",
+    "export": "export.command",
+    "evaluate": "trainer.commands.evaluate",
+}
+
+
+class _Commands(click.Group):
+    """The subcommands, imported by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        try:
+            command: click.Command = importlib.import_module(_COMMANDS[cmd_name]).command
+        except ModuleNotFoundError as error:
+            if _COMMANDS[cmd_name].startswith("edge"):
+                raise
+            return _missing(cmd_name, error.name or "a package")
+        return command
+
+
+def _missing(name: str, package: str) -> click.Command:
+    """A command that says what it lacks, so that `earshot --help` works everywhere."""
+
+    @click.command(name, help=f"(needs the train extra: {package} is not installed)", add_help_option=False)
+    @click.argument("anything", nargs=-1, type=click.UNPROCESSED)
+    def command(anything: tuple[str, ...]) -> None:
+        raise EarshotError(
+            f"earshot {name}: {package} is not installed: it is in the train extra, `make setup-train` or "
+            "`pip install 'earshot[train]'`"
+        )
+
+    command.ignore_unknown_options = True
+    return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="earshot")
+@click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
+def earshot(verbose: bool) -> None:
+    """Hears when a machine starts to sound wrong, and says so over MQTT."""
+    set_up_logging("debug" if verbose else "info")
+
+
+def set_up_logging(level: str) -> None:
+    """Talk on stderr; with a priority before each line where journald reads it (sd-daemon(3))."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JournalFormatter() if "JOURNAL_STREAM" in os.environ else logging.Formatter("%(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+class _JournalFormatter(logging.Formatter):
+    """`<4>text`: journald takes the number for the priority, so that `journalctl -p warning` works."""
+
+    _PRIORITIES: Final = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"<{self._PRIORITIES.get(record.levelno, 6)}>{super().format(record)}"
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        sys.exit(earshot.main(standalone_mode=False) or 0)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except EarshotError as error:
+        print(f"earshot: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our stdout has left, as `head` does; Python would complain about it once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,28 @@
+"""`earshot enroll`: learn a machine from its normal sound alone."""
+
+from pathlib import Path
+
+import click
+
+from edge import detector as detectors
+from edge.commands.options import detector_option
+from edge.enroll import enroll
+from edge.golden import verify
+from edge.source import find_audio
+
+
+@click.command("enroll")
+@click.argument("name")
+@click.option("--from", "folder", required=True, type=click.Path(path_type=Path), help="Recordings of normal sound.")
+@detector_option
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Detector folder to write.")
+def command(name: str, folder: Path, detector_path: Path, output: Path) -> None:
+    """Learn machine NAME: its statistics and its threshold on an existing detector's embedding. Needs no torch."""
+    base = detectors.read(detector_path)
+    verify(base)
+    enrolled = enroll(name, find_audio(folder), base, output)
+    card = enrolled.card.sections[0]
+    click.echo(
+        f"{output}: {card.name} from {card.windows} windows of normal sound; ordinary sound scores 1, "
+        f"the threshold is {card.thresholds[enrolled.card.score]:.3f}"
+    )

@@ -1,0 +1,40 @@
+"""Options that several commands share."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import click
+
+from edge.errors import EarshotError
+
+detector_option = click.option(
+    "--detector", "detector_path", required=True, type=click.Path(path_type=Path), help="Detector folder."
+)
+section_option = click.option(
+    "--section", help="machine/NN, or NN; without it the one in the file's DCASE name, or the only one there is."
+)
+channel_option = click.option(
+    "--channel", type=click.IntRange(min=0), default=0, show_default=True, help="Channel to listen to, counted from 0."
+)
+
+
+@contextmanager
+def open_output(path: Path) -> Iterator[IO[str]]:
+    """Open a text file that appears under its name only when it is complete; `-` is stdout.
+
+    Raises EarshotError if it cannot be written.
+    """
+    if str(path) == "-":
+        yield click.get_text_stream("stdout")
+        return
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("w", encoding="utf-8") as stream:
+            yield stream
+        part.replace(path)
+    except OSError as error:
+        raise EarshotError(f"{path}: cannot be written: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)

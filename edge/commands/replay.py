@@ -1,0 +1,123 @@
+"""`earshot replay`: recordings through the same line as live sound, as fast as they can be read."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from edge import detector as detectors
+from edge.archive import BLOCK_SAMPLES, readings_of
+from edge.commands.options import channel_option, detector_option, section_option
+from edge.config import EventSettings, load
+from edge.detector import Detector, Section
+from edge.errors import EarshotError
+from edge.event import Event, EventDetector, moved_bands
+from edge.frontend import Frontend
+from edge.golden import verify
+from edge.line import Line, Reading
+from edge.naming import section_of
+from edge.source import find_audio
+
+log = logging.getLogger(__name__)
+
+
+@click.command("replay")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@detector_option
+@section_option
+@channel_option
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="Take the event settings from this file.")
+@click.option("--block-samples", type=click.IntRange(min=1), default=BLOCK_SAMPLES, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Every reading and event, a JSON object a line.")
+def command(
+    paths: Sequence[Path],
+    detector_path: Path,
+    section: str | None,
+    channel: int,
+    config_path: Path | None,
+    block_samples: int,
+    as_json: bool,
+) -> None:
+    """Replay WAV or FLAC files: the same scores and episodes as if they had been heard live.
+
+    Each file stands for itself. A file that cannot be read to its end is named on stderr, and makes the exit code 1.
+    """
+    detector = detectors.read(detector_path)
+    verify(detector)
+    settings = load(config_path).event if config_path else EventSettings()
+    files = [file for path in paths for file in find_audio(path)]
+    n_bad = 0
+    for file in files:
+        try:
+            replay = _Replay(file, detector, section_of(file, detector, section), settings, as_json)
+            replay.run(channel, block_samples)
+        except EarshotError as error:
+            log.warning("skipped: %s", error)
+            n_bad += 1
+    if n_bad:
+        raise EarshotError(f"{n_bad} of {len(files)} files were not replayed to their end, for the reasons above")
+
+
+class _Replay:
+    """One file, and what is printed of it. Times are seconds from its beginning."""
+
+    def __init__(
+        self, file: Path, detector: Detector, section: Section, settings: EventSettings, as_json: bool
+    ) -> None:
+        self._file = file
+        self._section = section
+        self._rate_hz = detector.frontend.sample_rate_hz
+        self._score_name = settings.score or detector.card.score
+        if self._score_name not in section.card.thresholds:
+            raise EarshotError(f"{file}: no {self._score_name} for {section.card.name}")
+        threshold = section.card.thresholds[self._score_name]
+        self._events = EventDetector(settings, threshold if settings.threshold is None else settings.threshold)
+        self._line = Line(detector, section)
+        self._edges_hz = Frontend(detector.frontend).band_edges_hz
+        self._as_json = as_json
+        self._scores: list[float] = []
+
+    def run(self, channel: int, block_samples: int) -> None:
+        for reading in readings_of(self._line, self._file, channel=channel, block_samples=block_samples):
+            self._judge(reading)
+        for event in self._events.interrupt("source_lost"):
+            self._print_event(event)
+        if not self._as_json:
+            highest = f"highest score {max(self._scores):.3f}" if self._scores else "no score"
+            click.echo(f"{self._file}: {len(self._scores)} windows, {highest}, threshold {self._events.threshold:.3f}")
+
+    def _judge(self, reading: Reading) -> None:
+        end_seconds = reading.end_sample / self._rate_hz
+        score = reading.scores.get(self._score_name)
+        if self._as_json:
+            record = {
+                "type": "reading",
+                "path": str(self._file),
+                "section": self._section.card.name,
+                "end_sample": reading.end_sample,
+                "end_seconds": end_seconds,
+                "score": score,
+                "threshold": self._events.threshold,
+                "level_dbfs": reading.level_dbfs,
+                "fault": reading.fault,
+            }
+            click.echo(json.dumps(record))
+        if score is None:
+            events = self._events.interrupt("source_lost")
+        else:
+            self._scores.append(score)
+            own = self._section.statistics
+            bands = moved_bands(reading.band_level, own.band_mean, own.band_deviation, self._edges_hz)
+            events = self._events.step(end_seconds, score, bands)
+        for event in events:
+            self._print_event(event)
+
+    def _print_event(self, event: Event) -> None:
+        if self._as_json:
+            click.echo(json.dumps({"type": "event", "path": str(self._file), **asdict(event)}))
+            return
+        bands = ", ".join(f"{b.hz_lo:.0f}-{b.hz_hi:.0f} Hz {b.delta_db:+.0f} dB" for b in event.bands)
+        click.echo(f"{self._file}: {event.time:8.2f} s {event.kind}: score {event.score:.3f} {bands}".rstrip())

@@ -1,0 +1,54 @@
+"""`earshot run`: the daemon, or, with no broker named, the demo with one inside."""
+
+import json
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from edge.cli import set_up_logging
+from edge.config import Config, load
+from edge.daemon import Daemon, Record
+
+
+@click.command("run")
+@click.option("--config", "path", type=click.Path(path_type=Path), default="config.yaml", show_default=True)
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="End by itself after this time.")
+@click.option("--json", "as_json", is_flag=True, help="Print every reading and event on stdout, a JSON object a line.")
+def command(path: Path, seconds: float | None, as_json: bool) -> None:
+    """Listen to every source of a configuration and publish over MQTT."""
+    config = load(path)
+    set_up_logging(config.log.level)
+    if config.mqtt.host is None:
+        _run_demo(config, seconds, as_json)
+    else:
+        _run(config, seconds, as_json)
+
+
+def _run(config: Config, seconds: float | None, as_json: bool) -> None:
+    daemon = Daemon(config, _print_json if as_json else lambda record: None)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        daemon.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    daemon.run(seconds)
+
+
+def _run_demo(config: Config, seconds: float | None, as_json: bool) -> None:
+    """Run with a broker inside this process, and show what a subscriber sees."""
+    from edge.demo_broker import DemoBroker  # amqtt is no dependency of a device
+    from edge.subscriber import Subscriber
+
+    with DemoBroker(config.mqtt.port) as broker:
+        mqtt = config.mqtt.model_copy(update={"host": broker.host, "port": broker.port})
+        with Subscriber(broker.port, f"{mqtt.topic_prefix}/#", quiet=as_json):
+            _run(config.model_copy(update={"mqtt": mqtt}), seconds, as_json)
+
+
+def _print_json(record: Record) -> None:
+    sys.stdout.write(json.dumps(record) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,77 @@
+"""`earshot score`: one number a file."""
+
+import csv
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from edge import detector as detectors
+from edge.archive import score_file
+from edge.commands.options import channel_option, detector_option, open_output, section_option
+from edge.detector import Detector, Section
+from edge.errors import EarshotError
+from edge.golden import verify
+from edge.line import Line
+from edge.naming import section_of
+from edge.scorer import SCORE_NAMES, ScoreName
+from edge.source import find_audio
+
+log = logging.getLogger(__name__)
+
+HEADER = ("path", "section", "score", "threshold", "decision")
+
+
+@click.command("score")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@detector_option
+@section_option
+@channel_option
+@click.option("--score", "score_name", type=click.Choice(SCORE_NAMES), help="Which score; else the detector's own.")
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="CSV file to write, - for stdout.")
+def command(
+    paths: Sequence[Path],
+    detector_path: Path,
+    section: str | None,
+    channel: int,
+    score_name: ScoreName | None,
+    output: Path,
+) -> None:
+    """Score recordings: a header and a row a file, path,section,score,threshold,decision.
+
+    The score of a file is the mean over its windows; the decision is `anomaly` above the threshold, else `normal`. A
+    file that cannot be scored is named on stderr, has no row, and makes the exit code 1.
+    """
+    detector = detectors.read(detector_path)
+    verify(detector)
+    files = [file for path in paths for file in find_audio(path)]
+    lines: dict[str, Line] = {}
+    n_skipped = 0
+    with (
+        open_output(output) as stream,
+        click.progressbar(files, label="score", file=click.get_text_stream("stderr"), hidden=not files[1:]) as progress,
+    ):
+        rows = csv.writer(stream, lineterminator="\n")
+        rows.writerow(HEADER)
+        for file in progress:
+            try:
+                own = section_of(file, detector, section)
+                line = lines.setdefault(own.card.name, Line(detector, own))
+                rows.writerow(_row(file, detector, own, line, score_name or detector.card.score, channel))
+            except EarshotError as error:
+                log.warning("skipped: %s", error)
+                n_skipped += 1
+    if n_skipped:
+        raise EarshotError(f"{n_skipped} of {len(files)} files have no score, for the reasons above")
+
+
+def _row(
+    file: Path, detector: Detector, section: Section, line: Line, name: ScoreName, channel: int
+) -> tuple[str, str, str, str, str]:
+    scores = score_file(line, file, channel=channel)
+    if name not in scores:
+        raise EarshotError(f"{file}: no {name} for {section.card.name}: expected one of {', '.join(scores)}")
+    threshold = section.card.thresholds[name]
+    decision = "anomaly" if scores[name] > threshold else "normal"
+    return str(file), section.card.name, f"{scores[name]:.7g}", f"{threshold:.7g}", decision

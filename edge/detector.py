@@ -1,0 +1,291 @@
+"""The detector: one folder that holds all that listening to a machine needs, and proves it on the spot.
+
+    model.onnx      the network (edge/model.py), no external data
+    scorer.npz      means, whitening matrices and calibration scores of every section; plain arrays, no pickle
+    detector.json   what it is: settings, sections, thresholds, metrics, and the SHA-256 of the files beside it
+    golden.flac     a recording, with the scores it must give in detector.json
+    MODEL_CARD.md   the same for people
+
+A detector is written whole or not at all: into a folder beside it, then renamed.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edge.errors import DetectorError
+from edge.fit import Calibration
+from edge.frontend import FrontendSettings
+from edge.model import Model
+from edge.ring import HopPlan
+from edge.scorer import FUSED_PARTS, SCORE_NAMES, Domain, Gaussian, ScoreName, SectionStatistics
+
+SCHEMA: Final = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SectionCard(_Part):
+    """What `detector.json` says of one section."""
+
+    machine: str
+    section: str
+    domains: list[Domain]
+    class_index: int | None
+    windows: int
+    thresholds: dict[ScoreName, float]
+
+    @property
+    def name(self) -> str:
+        """`machine/section`, as `--section` takes it."""
+        return f"{self.machine}/{self.section}"
+
+
+class Golden(_Part):
+    """Which section `golden.flac` is scored as, and the score of each of its windows."""
+
+    section: str
+    scores: list[float]
+
+
+class Card(_Part):
+    """`detector.json`."""
+
+    schema_version: int = SCHEMA
+    name: str
+    version: str
+    created: str
+    frontend: dict[str, float]
+    frontend_fingerprint: str
+    window_frames: int
+    network: dict[str, Any]
+    classes: list[str]
+    sections: list[SectionCard]
+    score: ScoreName
+    false_alarm_rate: float
+    training: dict[str, Any]
+    metrics: dict[str, Any]
+    golden: Golden | None = None
+    files: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section of a detector: what is normal, and how normal clips scored that the fit had not seen."""
+
+    card: SectionCard
+    statistics: SectionStatistics
+    calibration: Mapping[ScoreName, Calibration]
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A detector in memory."""
+
+    path: Path
+    card: Card
+    model: Model
+    sections: Mapping[str, Section]
+    sha256: str
+
+    @property
+    def frontend(self) -> FrontendSettings:
+        """Settings of the frames that the network was trained on."""
+        return frontend_of(self.card)
+
+    @property
+    def plan(self) -> HopPlan:
+        """How a stream is cut into this network's windows."""
+        return HopPlan(self.frontend, self.card.window_frames)
+
+    def section(self, name: str | None) -> Section:
+        """Return a section by `machine/section`, by `section` alone where that is unique, or the only one for None.
+
+        Raises DetectorError that lists what there is.
+        """
+        wanted = [s for full, s in self.sections.items() if name in (None, full, s.card.section, s.card.machine)]
+        if name in self.sections:
+            return self.sections[name]
+        if len(wanted) == 1:
+            return wanted[0]
+        asked = f"section {name}" if name else "no section named"
+        found = "fits several" if wanted else "is not there"
+        raise DetectorError(
+            f"{self.path}: {asked} {found if name else ''}: expected one of {', '.join(self.sections)}".replace(
+                "  ", " "
+            )
+        )
+
+
+def frontend_of(card: Card) -> FrontendSettings:
+    """Return the frontend settings that `detector.json` states."""
+    whole = {"sample_rate_hz", "frame_samples", "hop_samples", "n_mels"}
+    return FrontendSettings(**{k: int(v) if k in whole else v for k, v in card.frontend.items()})  # type: ignore[arg-type]
+
+
+def read(path: Path) -> Detector:
+    """Read a detector folder; every file must be as it was written.
+
+    Raises DetectorError that names the file, what came and what was expected.
+    """
+    if not path.is_dir():
+        raise DetectorError(f"{path}: not a detector folder: expected a folder with detector.json in it")
+    card = _read_card(path / "detector.json")
+    for name, expected in card.files.items():
+        came = file_sha256(path / name)
+        if came != expected:
+            raise DetectorError(f"{path / name}: SHA-256 {came[:12]}: expected {expected[:12]}, as detector.json says")
+    if card.frontend_fingerprint != frontend_of(card).fingerprint:
+        raise DetectorError(
+            f"{path / 'detector.json'}: frontend fingerprint {card.frontend_fingerprint[:12]}: expected "
+            f"{frontend_of(card).fingerprint[:12]}: this program computes other frames than the detector was trained on"
+        )
+
+    model = Model(path / "model.onnx")
+    if model.n_mels != frontend_of(card).n_mels or model.n_classes != len(card.classes):
+        raise DetectorError(
+            f"{path / 'model.onnx'}: {model.n_mels} bands and {model.n_classes} classes: expected "
+            f"{frontend_of(card).n_mels} and {len(card.classes)}, as detector.json says"
+        )
+    sections = _read_sections(path / "scorer.npz", card)
+    return Detector(path, card, model, sections, file_sha256(path / "detector.json"))
+
+
+def write(
+    path: Path,
+    card: Card,
+    sections: Mapping[str, Section],
+    *,
+    model: Path,
+    golden: Path | None,
+    model_card: str,
+    check: Callable[[Path], Card | None] | None = None,
+) -> Detector:
+    """Write a detector folder whole, or not at all; what stood there before is kept until the new one is complete.
+
+    check: called with the finished folder before it gets its name; raises to refuse it, and may return the card to
+    store instead (with the golden scores that only the finished folder can give).
+    """
+    path = path.absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not (path / "detector.json").exists():
+        raise DetectorError(f"{path}: exists and is no detector folder: expected a new name")
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        shutil.copyfile(model, folder / "model.onnx")
+        if golden is not None:
+            shutil.copyfile(golden, folder / "golden.flac")
+        (folder / "MODEL_CARD.md").write_text(model_card, encoding="utf-8")
+        np.savez(folder / "scorer.npz", **_arrays(sections))
+        _write_card(folder, card)
+        if check is not None and (checked := check(folder)) is not None:
+            _write_card(folder, checked)
+        read(folder)
+        folder.chmod(0o755)
+        _put_in_place(folder, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return read(path)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file. Raises DetectorError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DetectorError(f"{path}: {error.strerror}: expected a file of a detector folder") from error
+
+
+def _put_in_place(folder: Path, path: Path) -> None:
+    """Give the new folder its name; a crash in between leaves either the old detector or `<name>.old`."""
+    old = path.with_name(f"{path.name}.old")
+    if path.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        path.rename(old)
+    folder.rename(path)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _read_card(path: Path) -> Card:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DetectorError(f"{path}: cannot be read: {error}") from error
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DetectorError(f"{path}: not JSON: {error}") from error
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA:
+        raise DetectorError(f"{path}: schema_version {version}: expected {SCHEMA}, which is what this program reads")
+    try:
+        card = Card.model_validate(data)
+        frontend_of(card)
+    except (ValidationError, ValueError, TypeError) as error:
+        raise DetectorError(f"{path}: {error}") from error
+    return card
+
+
+def _write_card(folder: Path, card: Card) -> None:
+    files = {p.name: file_sha256(p) for p in sorted(folder.iterdir()) if p.name != "detector.json"}
+    text = card.model_copy(update={"files": files}).model_dump_json(indent=2)
+    (folder / "detector.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _arrays(sections: Mapping[str, Section]) -> dict[str, Any]:
+    arrays: dict[str, Any] = {}
+    for name, section in sections.items():
+        own = section.statistics
+        for part, gaussian in own.parts.items():
+            arrays[f"{name}:{part}.means"] = gaussian.means
+            arrays[f"{name}:{part}.whitening"] = gaussian.whitening
+        arrays[f"{name}:band_mean"] = own.band_mean
+        arrays[f"{name}:band_deviation"] = own.band_deviation
+        for score, typical in own.typical.items():
+            arrays[f"{name}:typical.{score}"] = np.array(typical)
+        for score, calibration in section.calibration.items():
+            arrays[f"{name}:calibration.{score}"] = calibration.scores
+    return arrays
+
+
+def _read_sections(path: Path, card: Card) -> dict[str, Section]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = dict(stored)
+        sections = {c.name: Section(c, *_section_of(arrays, c)) for c in card.sections}
+    except (OSError, ValueError, KeyError) as error:
+        raise DetectorError(f"{path}: {error}: expected the statistics of {len(card.sections)} sections") from error
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise DetectorError(f"{path}: {name} holds NaN or infinity: expected finite numbers")
+    return sections
+
+
+def _section_of(arrays: Mapping[str, Any], card: SectionCard) -> tuple[SectionStatistics, dict[ScoreName, Calibration]]:
+    own = {key.removeprefix(f"{card.name}:"): value for key, value in arrays.items() if key.startswith(f"{card.name}:")}
+
+    domains = tuple(card.domains)
+    statistics = SectionStatistics(
+        parts={n: Gaussian(domains, own[f"{n}.means"], own[f"{n}.whitening"]) for n in FUSED_PARTS},
+        typical={n: tuple(own[f"typical.{n}"].tolist()) for n in SCORE_NAMES if f"typical.{n}" in own},
+        band_mean=own["band_mean"],
+        band_deviation=own["band_deviation"],
+        class_index=card.class_index,
+    )
+    calibration = {n: Calibration(own[f"calibration.{n}"]) for n in SCORE_NAMES if f"calibration.{n}" in own}
+    return statistics, calibration

@@ -1,0 +1,43 @@
+"""Does this detector still give here what it gave where it was made? Asked at every start, before anything is trusted."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from edge.detector import Detector, Golden
+from edge.errors import DetectorError
+from edge.line import Line
+from edge.source import read_samples
+
+TOLERANCE: Final = 1e-3
+"""Relative: sums in another order on another processor differ by 1e-5; another network or frontend by far more."""
+
+
+def golden_scores(detector: Detector, section: str) -> Golden:
+    """Return what `golden.flac` scores as `section`, for `detector.json`."""
+    line = Line(detector, detector.section(section))
+    readings = line.feed(read_samples(detector.path / "golden.flac"))
+    return Golden(section=section, scores=[reading.scores[detector.card.score] for reading in readings])
+
+
+def verify(detector: Detector) -> None:
+    """Replay the golden recording. Raises DetectorError that says which window differs and by how much."""
+    expected = detector.card.golden
+    if expected is None:
+        raise DetectorError(f"{detector.path}: no golden scores in detector.json: expected those of golden.flac")
+    came = golden_scores(detector, expected.section).scores
+    if not _close(came, expected.scores):
+        raise DetectorError(
+            f"{detector.path}: golden.flac scores {_shown(came)} as {expected.section}: expected "
+            f"{_shown(expected.scores)}, as detector.json says: this detector does not work on this computer"
+        )
+
+
+def _close(came: Sequence[float], expected: Sequence[float]) -> bool:
+    return len(came) == len(expected) and all(
+        abs(a - b) <= TOLERANCE * max(1.0, abs(b)) for a, b in zip(came, expected, strict=True)
+    )
+
+
+def _shown(scores: Sequence[float]) -> str:
+    shown = ", ".join(f"{score:.4f}" for score in scores[:3])
+    return f"[{shown}{', ...' if len(scores) > 3 else ''}] ({len(scores)} windows)"

@@ -1,0 +1,103 @@
+"""The streaming contract of every network, so that nothing else knows which one runs.
+
+    inputs    features  (N, 1, M, 16*m)   log-mel frames in dB, m hops of N streams
+              state.*   (N, ...)          the cache, zeros after a reset
+    outputs   embedding (N, m, D)
+              logits    (N, m, k)
+              state.*                     the cache to pass with the next hops, in the order of the inputs
+
+N and m may each be free or fixed by the graph; a graph with m fixed is stepped hop by hop. The numbers are the same.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from edge.errors import DetectorError
+from edge.frontend import Features
+from edge.ring import HOP_FRAMES
+
+Embedding = NDArray[np.float32]
+Logits = NDArray[np.float32]
+Cache = tuple[NDArray[np.float32], ...]
+
+_STATE: Final = "state."
+
+
+class Model:
+    """An ONNX network that steps hop by hop; it holds no state of any stream."""
+
+    def __init__(self, path: Path) -> None:
+        """Load the graph. Raises DetectorError if it cannot be read or does not keep the contract."""
+        try:
+            self._session = onnxruntime.InferenceSession(path, _session_options(), providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises types of its own, one for each status code
+            raise DetectorError(f"{path}: cannot be loaded as an ONNX model: {error}") from error
+
+        inputs = {value.name: value.shape for value in self._session.get_inputs()}
+        outputs = {value.name: value.shape for value in self._session.get_outputs()}
+        self._state_names = [name for name in inputs if name.startswith(_STATE)]
+        self._check(path, inputs, outputs)
+
+        self.n_mels = int(inputs["features"][2])
+        self.embedding_dim = int(outputs["embedding"][2])
+        self.n_classes = int(outputs["logits"][2])
+        self._state_shapes = [inputs[name][1:] for name in self._state_names]
+        self._takes_many_hops = not isinstance(inputs["features"][3], int)
+
+    def empty_cache(self, n_streams: int = 1) -> Cache:
+        """Return the cache of streams that have heard nothing."""
+        return tuple(np.zeros((n_streams, *shape), np.float32) for shape in self._state_shapes)
+
+    def __call__(self, features: Features, cache: Cache) -> tuple[Embedding, Logits, Cache]:
+        """Step N streams by m hops; return embeddings (N, m, D), logits (N, m, k) and the next cache.
+
+        features: log-mel frames in dB, shape (N, M, 16 * m), float32.
+        Raises ValueError if the frames are not whole hops.
+        """
+        if features.ndim != 3 or features.shape[2] % HOP_FRAMES or not features.shape[2]:
+            raise ValueError(
+                f"features of shape {features.shape}: expected (N, {self.n_mels}, {HOP_FRAMES} * m), m >= 1"
+            )
+        if self._takes_many_hops:
+            return self._run(features, cache)
+
+        steps = []
+        for start in range(0, features.shape[2], HOP_FRAMES):
+            embedding, logits, cache = self._run(features[:, :, start : start + HOP_FRAMES], cache)
+            steps.append((embedding, logits))
+        return np.concatenate([e for e, _ in steps], 1), np.concatenate([p for _, p in steps], 1), cache
+
+    def _run(self, features: Features, cache: Cache) -> tuple[Embedding, Logits, Cache]:
+        feeds = dict(zip(self._state_names, cache, strict=True))
+        feeds["features"] = np.ascontiguousarray(features[:, np.newaxis], np.float32)
+        embedding, logits, *state = self._session.run(["embedding", "logits", *self._state_names_out], feeds)
+        return embedding, logits, tuple(state)
+
+    @property
+    def _state_names_out(self) -> list[str]:
+        return [f"next.{name}" for name in self._state_names]
+
+    def _check(self, path: Path, inputs: dict[str, Sequence[object]], outputs: dict[str, Sequence[object]]) -> None:
+        expected_in = {"features", *self._state_names}
+        expected_out = {"embedding", "logits", *self._state_names_out}
+        if set(inputs) != expected_in or set(outputs) != expected_out:
+            raise DetectorError(
+                f"{path}: inputs {sorted(inputs)} and outputs {sorted(outputs)}: "
+                f"expected {sorted(expected_in)} and {sorted(expected_out)}"
+            )
+
+
+def _session_options() -> onnxruntime.SessionOptions:
+    """One thread that sleeps when idle: by default the pool spins, 37 % of a core at two runs a second."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3  # errors only: a device without a GPU would otherwise say so at each start
+    return options

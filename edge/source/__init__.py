@@ -1,0 +1,25 @@
+"""Where sound comes from: recordings, a pipe, a microphone. Blocks of mono samples at 16 kHz with their capture time.
+
+This room opens, checks and converts; it never scores and knows no configuration. A constructor opens nothing: the first
+`next()` on `blocks()` does. What cannot be had is a `SourceError` that names the file, the pipe or the device.
+"""
+
+from edge.source.audio_file import read_blocks, read_samples
+from edge.source.block import SAMPLE_RATE_HZ, Block, Samples, Source
+from edge.source.folder import FolderSource, find_audio
+from edge.source.microphone import Microphone
+from edge.source.pcm import PcmStream, SampleFormat
+
+__all__ = [
+    "SAMPLE_RATE_HZ",
+    "Block",
+    "FolderSource",
+    "Microphone",
+    "PcmStream",
+    "SampleFormat",
+    "Samples",
+    "Source",
+    "find_audio",
+    "read_blocks",
+    "read_samples",
+]

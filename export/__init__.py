@@ -1,0 +1,1 @@
+"""From a trained checkpoint to a detector folder that has proved itself."""

@@ -1,0 +1,108 @@
+"""A finished run to a detector folder: graph, statistics, golden recording, proof, card."""
+
+import hashlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import soundfile
+import yaml
+
+from edge import __version__
+from edge import detector as detectors
+from edge.detector import Card, Detector, Section
+from edge.errors import EarshotError
+from edge.frontend import FrontendSettings
+from edge.golden import golden_scores
+from edge.line import Ear
+from edge.model import Model
+from edge.source import read_samples
+from export.card import model_card
+from export.gate import check_blocks, check_runtime
+from export.graph import write_onnx
+from trainer.dataset import Clip
+from trainer.fit import fit_sections
+from trainer.training import load_clips, load_network
+
+GATE_CLIPS: Final = 8
+
+
+def export(run: Path, output: Path, *, name: str, false_alarm_rate: float) -> Detector:
+    """Write the detector of a finished run, and return it as a device would read it.
+
+    Raises EarshotError, and writes nothing, if the run is not finished, no section has enough normal sound, or the
+    detector does not prove itself (export/gate.py).
+    """
+    network, classes = load_network(run)
+    clips = load_clips(run)
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
+    frontend = FrontendSettings(f_min_hz=recipe["f_min_hz"])
+
+    with tempfile.TemporaryDirectory() as scratch:
+        onnx_path, golden_path = Path(scratch, "model.onnx"), Path(scratch, "golden.flac")
+        write_onnx(network, onnx_path, {"frontend": frontend.fingerprint, "preset": network.settings.preset})
+        card = Card(
+            name=name,
+            version=__version__,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            frontend=asdict(frontend),
+            frontend_fingerprint=frontend.fingerprint,
+            window_frames=network.settings.window_frames,
+            network=asdict(network.settings),
+            classes=classes,
+            sections=[],
+            score="fused",
+            false_alarm_rate=false_alarm_rate,
+            training={"clips": len(clips), "sha256": data_sha256(clips), "recipe": recipe},
+            metrics={},
+        )
+        bare = Detector(Path(scratch), card, Model(onnx_path), {}, "")
+        sections = fit_sections(Ear(bare), clips, classes, false_alarm_rate)
+        if not sections:
+            raise EarshotError(f"{run}: no section has enough normal sound of whole windows to fit")
+        card = card.model_copy(update={"sections": [section.card for section in sections.values()]})
+
+        proof = _long_enough(clips, sections, bare)
+        _write_golden(golden_path, proof[:2])
+
+        def check(folder: Path) -> Card:
+            finished = detectors.read(folder)
+            agreement = {**check_runtime(network, finished, proof), **check_blocks(finished, proof)}
+            golden = golden_scores(finished, next(iter(sections)))
+            return card.model_copy(update={"golden": golden, "metrics": {"largest_differences": agreement}})
+
+        return detectors.write(
+            output,
+            card,
+            sections,
+            model=onnx_path,
+            golden=golden_path,
+            model_card=model_card(card, sections),
+            check=check,
+        )
+
+
+def data_sha256(clips: Sequence[Clip]) -> str:
+    """Return one hash of the training recordings, whatever their place on the disk."""
+    digests = sorted(f"{clip.name} {detectors.file_sha256(clip.path)}" for clip in clips)
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _long_enough(clips: Sequence[Clip], sections: Mapping[str, Section], detector: Detector) -> list[Path]:
+    """Return clips of the sections, in turn, each a window long at least: they are the proof and the golden sound."""
+    per_section = [[clip.path for clip in clips if clip.name == name] for name in sections]
+    in_turn = [path for paths in zip(*per_section, strict=False) for path in paths]
+    first = per_section[0][:2]
+    chosen = [*first, *(path for path in in_turn if path not in first)]
+    long = [path for path in chosen if read_samples(path).size >= detector.plan.window_samples]
+    return long[:GATE_CLIPS]
+
+
+def _write_golden(path: Path, clips: Sequence[Path]) -> None:
+    """Two clips of the first section, one after the other: several hops beyond the first window."""
+    samples = np.concatenate([read_samples(clip) for clip in clips])
+    soundfile.write(path, np.clip(samples, -1, 1), 16_000, subtype="PCM_16")

@@ -1,0 +1,35 @@
+"""MODEL_CARD.md: what a person should know before they trust a detector."""
+
+from collections.abc import Mapping
+
+from edge.detector import Card, Section
+
+
+def model_card(card: Card, sections: Mapping[str, Section]) -> str:
+    """Return the card as Markdown, with the front matter that model hubs read."""
+    rows = "\n".join(
+        f"| {name} | {', '.join(own.card.domains)} | {own.card.windows} | {own.card.thresholds[card.score]:.3f} |"
+        for name, own in sections.items()
+    )
+    others = [name for name in card.classes if name not in sections]
+    return f"""---
+tags: [anomalous-sound-detection, audio, onnx]
+library_name: earshot
+---
+# {card.name}
+
+Hears when one of these machines starts to sound wrong. Trained by Earshot {card.version} on normal sound alone:
+{card.training["clips"]} clips of {len(card.classes)} classes, preset `{card.network["preset"]}`, high-pass
+{card.frontend["f_min_hz"]:g} Hz.
+
+| section | domains | normal windows | threshold ({card.score}) |
+|---|---|---|---|
+{rows}
+
+Ordinary sound scores 1. A normal window exceeds the threshold with a probability of {card.false_alarm_rate:g}, as far as
+cross-fitting on the training recordings can tell; sound of another room, microphone or load may exceed it more often.
+
+Learned as classes only, with too little sound to score against: {", ".join(others) or "none"}.
+
+Not for safety: it misses faults that are quiet against their surroundings, and it knows no fault by name.
+"""

@@ -1,0 +1,29 @@
+"""`earshot export`: a finished run to a detector folder."""
+
+from pathlib import Path
+
+import click
+
+from export.bundle import export
+
+
+@click.command("export")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Detector folder to write.")
+@click.option("--name", help="What the detector is called; else the name of its folder.")
+@click.option(
+    "--false-alarm-rate",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.01,
+    show_default=True,
+    help="Probability that a normal window exceeds the threshold.",
+)
+def command(run: Path, output: Path, name: str | None, false_alarm_rate: float) -> None:
+    """Make a detector of RUN: the network as a streaming graph, the statistics of every section, and the proof.
+
+    Nothing is written if torch and onnxruntime, or a stream and whole windows, give different numbers.
+    """
+    detector = export(run, output, name=name or output.absolute().name, false_alarm_rate=false_alarm_rate)
+    agreement = detector.card.metrics["largest_differences"]
+    click.echo(f"{output}: {', '.join(detector.sections)}")
+    click.echo("largest relative differences: " + ", ".join(f"{k} {v:.1e}" for k, v in agreement.items()))

@@ -1,0 +1,85 @@
+"""Distances are what the paper's equations say, and `fused` can be read."""
+
+import numpy as np
+import pytest
+
+from edge.scorer import Gaussian, Scorer, SectionStatistics, band_statistics, confidence, fuse
+
+
+def test_distance_is_equation_5(rng: np.random.Generator) -> None:
+    covariance = np.cov(rng.normal(size=(4, 50)))
+    mean, x = rng.normal(size=4), rng.normal(size=(6, 4))
+    whitening = np.linalg.cholesky(np.linalg.inv(covariance))
+    gaussian = Gaussian(("source",), mean[None].astype(np.float32), whitening.astype(np.float32))
+
+    step = x - mean
+    expected = np.sqrt(np.einsum("bi,ij,bj->b", step, np.linalg.inv(covariance), step))
+    np.testing.assert_allclose(gaussian.distance(x.astype(np.float32)), expected, rtol=1e-4)
+
+
+def test_an_unknown_domain_takes_the_nearer_mean() -> None:
+    means = np.array([[0.0, 0.0], [10.0, 0.0]], np.float32)
+    gaussian = Gaussian(("source", "target"), means, np.eye(2, dtype=np.float32))
+    x = np.array([[9.0, 0.0]], np.float32)
+    assert gaussian.distance(x)[0] == 1
+    assert gaussian.distance(x, "source")[0] == 9
+    assert gaussian.distance(x, "target")[0] == 1
+
+
+def test_a_domain_that_was_never_heard_is_refused() -> None:
+    gaussian = Gaussian(("source",), np.zeros((1, 2), np.float32), np.eye(2, dtype=np.float32))
+    with pytest.raises(ValueError, match="target"):
+        gaussian.distance(np.zeros((1, 2), np.float32), "target")
+
+
+def test_confidence_is_equation_4(rng: np.random.Generator) -> None:
+    logits = rng.normal(size=(5, 7)).astype(np.float32)
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    np.testing.assert_allclose(confidence(logits, 2), np.log((1 - p[:, 2]) / p[:, 2]), rtol=1e-4)
+
+
+def test_confidence_does_not_saturate() -> None:
+    sure, surer = np.array([[100.0, 0.0], [200.0, 0.0]], np.float32)
+    assert confidence(surer, 0) < confidence(sure, 0) == pytest.approx(-100)
+
+
+def test_l90_is_the_level_that_is_exceeded_nine_tenths_of_the_time() -> None:
+    window = np.tile(np.arange(100, dtype=np.float32), (3, 1))
+    mean, deviation, l90 = band_statistics(window)
+    assert l90[0] == 10
+    assert mean[0] == pytest.approx(49.5)
+    assert deviation[0] == pytest.approx(np.arange(100).std())
+
+
+def test_l90_hears_the_machine_and_not_the_passing_lorry() -> None:
+    quiet = np.full((4, 300), -60, np.float32)
+    lorry = quiet.copy()
+    lorry[:, 50:250] += 30
+    assert band_statistics(lorry)[0, 0] > band_statistics(quiet)[0, 0] + 15
+    assert band_statistics(lorry)[2, 0] == band_statistics(quiet)[2, 0]
+
+
+def test_ordinary_sound_scores_one_and_ranks_like_z_scores(rng: np.random.Generator) -> None:
+    typical = {"mahalanobis": (10.0, 1.0), "bands": (20.0, 4.0), "l90": (5.0, 0.5)}
+    parts = {name: rng.normal(mean, 3 * sd, 50).astype(np.float32) for name, (mean, sd) in typical.items()}
+    ordinary = {name: np.array([mean], np.float32) for name, (mean, _) in typical.items()}
+    assert fuse(ordinary, typical)[0] == pytest.approx(1)
+
+    z = sum((parts[name] - mean) / sd for name, (mean, sd) in typical.items())
+    assert (np.argsort(fuse(parts, typical)) == np.argsort(z)).all()
+
+
+def test_a_machine_without_a_class_has_no_confidence(rng: np.random.Generator) -> None:
+    def gaussian(d: int) -> Gaussian:
+        return Gaussian(("source",), np.zeros((1, d), np.float32), np.eye(d, dtype=np.float32))
+
+    statistics = SectionStatistics(
+        parts={"mahalanobis": gaussian(8), "bands": gaussian(6), "l90": gaussian(3)},
+        typical={"mahalanobis": (1.0, 1.0), "bands": (1.0, 1.0), "l90": (1.0, 1.0)},
+        band_mean=np.zeros(3, np.float32),
+        band_deviation=np.ones(3, np.float32),
+    )
+    heard = (rng.normal(size=shape).astype(np.float32) for shape in ((2, 8), (2, 5), (2, 3, 3)))
+    scores = Scorer(statistics)(*heard)
+    assert set(scores) == {"fused", "mahalanobis", "bands", "l90"}
+    assert all((values >= 0).all() and values.shape == (2,) for values in scores.values())

@@ -1,0 +1,1 @@
+"""The workstation: it reads recordings, trains networks and grades detectors."""

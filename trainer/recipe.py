@@ -1,0 +1,48 @@
+"""How a network is trained: one YAML file a recipe, every key strict, defaults in sight."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+from trainer.network import Branch, NetworkSettings, preset
+
+
+class Recipe(BaseModel):
+    """Settings of one training run. `earshot train --recipe FILE` reads them; every key has a default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    preset: Literal["streaming", "paper"] = "streaming"
+    f_min_hz: float = Field(0.0, ge=0, lt=8000, description="high-pass cut-off of the frontend, Hz (Table 7)")
+    linear_branch: Branch = "all"
+    dropout: float = Field(0.2, ge=0, lt=1)
+
+    epochs: int = Field(25, ge=1)
+    batch_size: int = Field(32, ge=2, description="clips a step")
+    learning_rate: float = Field(1e-3, gt=0, description="peak, Adam")
+    weight_decay: float = Field(0.0, ge=0)
+    warmup: float = Field(0.05, ge=0, lt=1, description="fraction of all steps; a cosine falls to zero after it")
+    constant_rate: bool = Field(False, description="keep the learning rate, as the paper does")
+    mixup_alpha: float = Field(0.5, ge=0, description="Beta(alpha, alpha) of the mixing weight; 0 turns mixup off")
+    mixup_labels: Literal["mixed", "kept"] = Field("mixed", description="kept: the label of the louder clip, Eq. 6")
+    ema_decay: float = Field(0.99, ge=0, lt=1, description="weights are averaged over steps; 0 keeps the last ones")
+    seed: int = 0
+
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where the CPU has it")
+    compile: bool = Field(True, description="torch.compile, with a fallback where no compiler is")
+    threads: int = Field(0, ge=0, description="of the CPU; 0 takes every core")
+
+    def network(self) -> NetworkSettings:
+        """Return the settings of the network that this recipe trains."""
+        from dataclasses import replace
+
+        return replace(preset(self.preset), linear_branch=self.linear_branch, dropout=self.dropout)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe. Raises ConfigError with every mistake, by file, line and key."""
+    from edge.config import load_settings
+
+    return load_settings(path, Recipe)
