@@ -176,6 +176,9 @@ def test_a_leak_raises_the_high_bands_only(machine: str) -> None:
 
     assert band_level_db(ill, 5_800, 8_000) - band_level_db(well, 5_800, 8_000) > 2
     assert abs(band_level_db(ill, 0, 2_500) - band_level_db(well, 0, 2_500)) < 0.05
+    one, motion = running(machine, seconds=4)
+    hiss = FAULTS["leak"](one, motion, always(motion, 1.0))
+    assert band_level_db(hiss, 0, 2_500) < band_level_db(hiss, 5_800, 8_000) - 50
 
 
 def test_a_chipped_tooth_knocks_once_a_turn() -> None:
