@@ -33,10 +33,10 @@ _COMMANDS: Final = {
 class _Commands(click.Group):
     """The subcommands, imported by name."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         return list(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
         try:
@@ -53,7 +53,7 @@ def _missing(name: str, package: str) -> click.Command:
 
     @click.command(name, help=f"(needs the train extra: {package} is not installed)", add_help_option=False)
     @click.argument("anything", nargs=-1, type=click.UNPROCESSED)
-    def command(anything: tuple[str, ...]) -> None:
+    def command(anything: tuple[str, ...]) -> None:  # noqa: ARG001  whatever was meant for the real one
         raise EarshotError(
             f"earshot {name}: {package} is not installed: it is in the train extra, `make setup-train` or "
             "`pip install 'earshot[train]'`"

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 
 from edge import __version__
 from edge import detector as detectors
-from edge.config import Config, EventSettings, FolderSettings, SourceSettings, StdinSettings, machine_name
+from edge.config import Config, EventSettings, FolderSettings, SourceSettings, StdinSettings
 from edge.detector import Detector, Section
 from edge.errors import ConfigError, SourceError
 from edge.event import Event, EventDetector, Reason, moved_bands
@@ -42,14 +42,14 @@ RETRY_SECONDS: Final = (1.0, 30.0)
 class Daemon:
     """Listens to every source of a configuration until it is told to stop, or until all of them have ended."""
 
-    def __init__(self, config: Config, on_record: Callable[[Record], None] = lambda record: None) -> None:
+    def __init__(self, config: Config, on_record: Callable[[Record], None] | None = None) -> None:
         """Read and verify every detector; open no source and no connection.
 
-        on_record: called with a JSON-ready record of every reading and every event, from the sources' threads.
+        on_record: if given, called with a JSON-ready record of every reading and event, from the sources' threads.
         Raises DetectorError or ConfigError that names what does not fit.
         """
         self._config = config
-        self._node = config.node or machine_name()
+        self._node = config.node_name
         self._stop = threading.Event()
         self._started = time.monotonic()
         self._publisher = Publisher(config.mqtt, node=self._node, sources=[source.name for source in config.sources])
@@ -115,7 +115,7 @@ class Listener:
         node: str,
         publisher: Publisher,
         stop: threading.Event,
-        on_record: Callable[[Record], None],
+        on_record: Callable[[Record], None] | None,
     ) -> None:
         self.name = settings.name
         self.status: Status = "waiting"
@@ -199,11 +199,9 @@ class Listener:
         else:
             self._enter("listening", None)
             statistics = self._section.statistics
-            bands = moved_bands(
-                reading.band_level, statistics.band_mean, statistics.band_deviation, self._edges_hz
-            )
+            bands = moved_bands(reading.band_level, statistics.band_mean, statistics.band_deviation, self._edges_hz)
             self._tell(self._events.step(heard_until, reading.scores[self._score_name], bands))
-        self._on_record(self._reading_record(reading, heard_until))
+        self._record(self._reading_record(reading, heard_until))
         if time.monotonic() >= self._next_state:
             self._say_state(reading, heard_until)
 
@@ -224,9 +222,15 @@ class Listener:
             payload = self._event_payload(event)
             self._publisher.event(self.name, payload)
             self._publisher.anomaly(self.name, self._events.episode is not None)
-            self._on_record({"type": "event", **payload})
-            log.warning("%s: episode %s: score %.2f (threshold %.2f)", self.name, event.kind, event.score, event.threshold)
+            self._record({"type": "event", **payload})
+            log.warning(
+                "%s: episode %s: score %.2f (threshold %.2f)", self.name, event.kind, event.score, event.threshold
+            )
             self._next_state = 0.0
+
+    def _record(self, record: Record) -> None:
+        if self._on_record is not None:
+            self._on_record(record)
 
     def _say_state(self, reading: Reading | None, heard_until: float | None = None) -> None:
         self._next_state = time.monotonic() + self._state_seconds
@@ -320,9 +324,7 @@ def _deciding_score(settings: EventSettings, detector: Detector, section: Sectio
 
 def _open(settings: SourceSettings) -> Source:
     if isinstance(settings, FolderSettings):
-        return FolderSource(
-            settings.path, channel=settings.channel, realtime=settings.realtime, loop=settings.loop
-        )
+        return FolderSource(settings.path, channel=settings.channel, realtime=settings.realtime, loop=settings.loop)
     if isinstance(settings, StdinSettings):
         return PcmStream(
             sys.stdin.buffer,

@@ -114,18 +114,13 @@ class Detector:
 
         Raises DetectorError that lists what there is.
         """
-        wanted = [s for full, s in self.sections.items() if name in (None, full, s.card.section, s.card.machine)]
-        if name in self.sections:
+        if name is not None and name in self.sections:
             return self.sections[name]
+        wanted = [own for own in self.sections.values() if name in (None, own.card.section, own.card.machine)]
         if len(wanted) == 1:
             return wanted[0]
-        asked = f"section {name}" if name else "no section named"
-        found = "fits several" if wanted else "is not there"
-        raise DetectorError(
-            f"{self.path}: {asked} {found if name else ''}: expected one of {', '.join(self.sections)}".replace(
-                "  ", " "
-            )
-        )
+        what = f"section {name} {'fits several' if wanted else 'is not there'}" if name else "no section is named"
+        raise DetectorError(f"{self.path}: {what}: expected one of {', '.join(self.sections)}")
 
 
 def frontend_of(card: Card) -> FrontendSettings:

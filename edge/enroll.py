@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 BLOCK_SAMPLES = 1 << 16
 
+
 def measure(ear: Ear, path: Path) -> list[Measurement]:
     """Return what the windows of one recording measure, no two of them overlapping.
 
@@ -40,9 +41,8 @@ def measure(ear: Ear, path: Path) -> list[Measurement]:
 
     rate_hz = ear.plan.frontend.sample_rate_hz
     if not heard:
-        raise EarshotError(
-            f"{path}: {n_samples / rate_hz:.2f} s: expected at least {ear.plan.window_samples / rate_hz:g} s, one window"
-        )
+        window_seconds = ear.plan.window_samples / rate_hz
+        raise EarshotError(f"{path}: {n_samples / rate_hz:.2f} s: expected one window, {window_seconds:g} s, or more")
     sound = [measurement for measurement in heard if measurement.fault is None]
     if not sound:
         raise EarshotError(f"{path}: {heard[0].fault}: expected the sound of a machine")
@@ -131,6 +131,7 @@ def enroll(name: str, recordings: Sequence[Path], base: Detector, output: Path) 
 def _model_card(name: str, base: Detector, section: Section) -> str:
     threshold = section.card.thresholds["fused"]
     return (
-        f"# {name}\n\nEnrolled on the network of `{base.card.name}` from {section.card.windows} windows of normal sound. A sound is "
-        f"reported when its fused score exceeds {threshold:.3f}; ordinary sound scores 1.\n"
+        f"# {name}\n\n"
+        f"Enrolled on the network of `{base.card.name}` from {section.card.windows} windows of normal sound.\n"
+        f"Ordinary sound scores 1; a sound is reported when its fused score exceeds {threshold:.3f}.\n"
     )

@@ -5,6 +5,7 @@ false alarms becomes 48 % with a thousand clips. So every threshold here comes f
 that the statistics had not seen.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -76,7 +77,9 @@ class Calibration:
         return max(float(self.scores[-1]), _gamma_quantile(self.scores.astype(np.float64), 1 - false_alarm_rate))
 
 
-def fit_section(windows: NormalWindows, class_index: int | None) -> tuple[SectionStatistics, dict[ScoreName, Calibration]]:
+def fit_section(
+    windows: NormalWindows, class_index: int | None
+) -> tuple[SectionStatistics, dict[ScoreName, Calibration]]:
     """Fit one section; return its statistics and the calibration of every score.
 
     Raises ValueError if there are fewer than `MIN_WINDOWS` windows.
@@ -180,4 +183,4 @@ def _gamma_quantile(x: DoubleArray, probability: float) -> float:
         return float(x[-1])
     shape = mean**2 / variance
     z = NormalDist().inv_cdf(probability)
-    return mean * (1 - 1 / (9 * shape) + z / (3 * np.sqrt(shape))) ** 3
+    return float(mean * (1 - 1 / (9 * shape) + z / (3 * math.sqrt(shape))) ** 3)

@@ -81,7 +81,8 @@ class Frontend:
         spectrum = np.fft.rfft(frames * self._window)
         power = np.square(spectrum.real) + np.square(spectrum.imag)
         mel = self._mel_filters @ power.T
-        return 10.0 * np.log10(np.maximum(mel, np.float32(POWER_FLOOR)))
+        log_mel: Features = 10.0 * np.log10(np.maximum(mel, np.float32(POWER_FLOOR)))
+        return log_mel
 
     @cached_property
     def band_edges_hz(self) -> NDArray[np.float64]:

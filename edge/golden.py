@@ -1,4 +1,4 @@
-"""Does this detector still give here what it gave where it was made? Asked at every start, before anything is trusted."""
+"""Does this detector still give what it gave where it was made? Asked at every start, before it is trusted."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -4,6 +4,7 @@ It knows neither where the samples come from nor what becomes of the readings. A
 one a hop (0.512 s), as soon as the window (9.6 s) is full after a reset.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -131,7 +132,7 @@ class Line:
 def level_dbfs(samples: Samples) -> float:
     """Return the RMS of samples re full scale, in dB, at least -100."""
     power = float(np.mean(np.square(samples, dtype=np.float64)))
-    return max(MIN_LEVEL_DBFS, 10 * np.log10(max(power, 1e-10)))
+    return max(MIN_LEVEL_DBFS, 10 * math.log10(max(power, 1e-10)))
 
 
 def _whole_hops(frames: Features) -> Features:

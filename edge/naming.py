@@ -1,7 +1,7 @@
 """What DCASE Task 2 file names say of a recording: its section, domain, label and attributes.
 
-    section_00_source_train_normal_0000_<attributes>.wav     2021 and later; domain, split and label may be missing
-    normal_id_00_00000000.wav                                2020
+section_00_source_train_normal_0000_<attributes>.wav     2021 and later; domain, split and label may be missing
+normal_id_00_00000000.wav                                2020
 """
 
 import re

@@ -64,8 +64,9 @@ class Publisher:
     ) -> None:
         """Remember what to do; nothing is opened before `start`.
 
-        retry_seconds: the shortest and the longest wait before the next attempt. It doubles from one to the other, and
-        up to half of it is added at random, so that a fleet does not come back to a restarted broker in one second.
+        retry_seconds: the shortest and the longest wait before the next attempt. It doubles from one towards the other,
+        and up to half of it is added at random: a fleet does not come back to a restarted broker in one second. (paho's
+        own waits have nothing random in them.)
         Raises ValueError for a name that is no topic level, or without `settings.host`.
         """
         if settings.host is None:
@@ -182,19 +183,19 @@ class Publisher:
     # --- The thread: connect, serve, wait, again ---
 
     def _run(self) -> None:
-        wait_seconds, longest_seconds = self._retry_seconds
-        short_lives = 0
+        shortest_seconds, longest_seconds = self._retry_seconds
+        wait_seconds, short_lives = shortest_seconds, 0
         while True:
             link = self._connect_and_serve()
             if link.lived_seconds >= SHORT_LIFE_SECONDS:
-                wait_seconds, short_lives = self._retry_seconds[0], 0
+                wait_seconds, short_lives = shortest_seconds, 0
             elif link.accepted:
                 short_lives += 1
                 if short_lives == SHORT_LIVES_OF_A_FIGHT:
                     self._warn_of_a_fight()
             if self._wait_for_closing(wait_seconds * random.uniform(1, 1.5)):
                 return
-            wait_seconds = min(2 * wait_seconds, longest_seconds)
+            wait_seconds = min(2 * wait_seconds, longest_seconds / 1.5)
 
     def _connect_and_serve(self) -> "_Link":
         """Return after one connection, or one attempt at it, has ended; `link.ended` says why."""

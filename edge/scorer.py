@@ -82,7 +82,8 @@ def band_statistics(window: Features) -> FloatArray:
     """Return mean, deviation and L90 over time of each mel band of a window (M, F), as (3, M), dB."""
     rank = int(L90_QUANTILE * window.shape[1])
     l90 = np.partition(window, rank, axis=1)[:, rank]
-    return np.stack([window.mean(axis=1), window.std(axis=1), l90])
+    statistics: FloatArray = np.stack([window.mean(axis=1), window.std(axis=1), l90])
+    return statistics
 
 
 def quantities(embedding: FloatArray, bands: FloatArray) -> dict[ScoreName, FloatArray]:
@@ -98,7 +99,8 @@ def confidence(logits: FloatArray, class_index: int) -> FloatArray:
     others = np.delete(logits, class_index, axis=-1).astype(np.float64)
     peak = others.max(axis=-1, keepdims=True)
     rest = peak[..., 0] + np.log(np.exp(others - peak).sum(axis=-1))
-    return (rest - logits[..., class_index]).astype(np.float32)
+    doubt: FloatArray = (rest - logits[..., class_index]).astype(np.float32)
+    return doubt
 
 
 class Scorer:

@@ -45,10 +45,11 @@ class Subscriber:
     def _print(self, message: paho.MQTTMessage) -> None:
         # The demo's broker sends a retained message again for each subscription that it matches.
         leaf = message.topic.rsplit("/", 1)[-1]
-        if leaf != "event" and self._seen.get(message.topic) == message.payload:
+        payload = bytes(message.payload)
+        if leaf != "event" and self._seen.get(message.topic) == payload:
             return
-        self._seen[message.topic] = message.payload
-        sys.stdout.write(f"{message.topic:<40} {_in_words(leaf, message.payload)}\n")
+        self._seen[message.topic] = payload
+        sys.stdout.write(f"{message.topic:<40} {_in_words(leaf, payload)}\n")
         sys.stdout.flush()
 
 

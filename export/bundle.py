@@ -31,13 +31,18 @@ from trainer.training import load_clips, load_network
 GATE_CLIPS: Final = 8
 
 
-def export(run: Path, output: Path, *, name: str, false_alarm_rate: float) -> Detector:
+def export(
+    run: Path, output: Path, *, name: str, false_alarm_rate: float, only: Sequence[str] | None = None
+) -> Detector:
     """Write the detector of a finished run, and return it as a device would read it.
 
+    only: the sections to fit, `machine/section`, where a device needs no others; each takes about 400 kB.
     Raises EarshotError, and writes nothing, if the run is not finished, no section has enough normal sound, or the
     detector does not prove itself (export/gate.py).
     """
     network, classes = load_network(run)
+    if only and (unknown := set(only) - set(classes)):
+        raise EarshotError(f"{run}: section {', '.join(sorted(unknown))}: expected one of {', '.join(classes)}")
     clips = load_clips(run)
     recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
     frontend = FrontendSettings(f_min_hz=recipe["f_min_hz"])
@@ -61,7 +66,7 @@ def export(run: Path, output: Path, *, name: str, false_alarm_rate: float) -> De
             metrics={},
         )
         bare = Detector(Path(scratch), card, Model(onnx_path), {}, "")
-        sections = fit_sections(Ear(bare), clips, classes, false_alarm_rate)
+        sections = fit_sections(Ear(bare), clips, classes, only or classes, false_alarm_rate)
         if not sections:
             raise EarshotError(f"{run}: no section has enough normal sound of whole windows to fit")
         card = card.model_copy(update={"sections": [section.card for section in sections.values()]})

@@ -26,10 +26,10 @@ Hears when one of these machines starts to sound wrong. Trained by Earshot {card
 |---|---|---|---|
 {rows}
 
-Ordinary sound scores 1. A normal window exceeds the threshold with a probability of {card.false_alarm_rate:g}, as far as
-cross-fitting on the training recordings can tell; sound of another room, microphone or load may exceed it more often.
+Ordinary sound scores 1. A normal window exceeds the threshold with a probability of {card.false_alarm_rate:g}, as far
+as cross-fitting on the training recordings can tell; another room, microphone or load may exceed it more often.
 
-Learned as classes only, with too little sound to score against: {", ".join(others) or "none"}.
+Classes of the network that nothing is scored against: {", ".join(others) or "none"}.
 
 Not for safety: it misses faults that are quiet against their surroundings, and it knows no fault by name.
 """

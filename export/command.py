@@ -18,12 +18,15 @@ from export.bundle import export
     show_default=True,
     help="Probability that a normal window exceeds the threshold.",
 )
-def command(run: Path, output: Path, name: str | None, false_alarm_rate: float) -> None:
+@click.option("--section", "only", multiple=True, help="Fit this machine/NN only; repeat for more. Else all of them.")
+def command(run: Path, output: Path, name: str | None, false_alarm_rate: float, only: tuple[str, ...]) -> None:
     """Make a detector of RUN: the network as a streaming graph, the statistics of every section, and the proof.
 
     Nothing is written if torch and onnxruntime, or a stream and whole windows, give different numbers.
     """
-    detector = export(run, output, name=name or output.absolute().name, false_alarm_rate=false_alarm_rate)
+    detector = export(
+        run, output, name=name or output.absolute().name, false_alarm_rate=false_alarm_rate, only=only or None
+    )
     agreement = detector.card.metrics["largest_differences"]
     click.echo(f"{output}: {', '.join(detector.sections)}")
     click.echo("largest relative differences: " + ", ".join(f"{k} {v:.1e}" for k, v in agreement.items()))

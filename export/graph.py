@@ -24,24 +24,29 @@ OPSET: Final = 20
 class StreamingGraph(nn.Module):
     """(features (N, 1, M, 16 m), *state) -> (embedding (N, m, D), logits (N, m, k), *state)."""
 
+    band_mean: Tensor
+    band_scale: Tensor
+
     def __init__(self, network: Network) -> None:
         super().__init__()
         if network.settings.pad_time:
             raise ValueError("a network that pads time cannot be cached: expected WholeWindowGraph")
         self.register_buffer("band_mean", network.band_mean.T.clone())
         self.register_buffer("band_scale", 1 / network.band_deviation.T)
-        self.stem = nn.ModuleList(_Columns(conv) for conv in network.stem)
-        self.blocks = nn.ModuleList(_Block(block) for block in network.blocks)
+        stem = [_Columns(conv) for conv in network.stem]
+        blocks = [_Block(block) for block in network.blocks]
+        self.stem, self.blocks = nn.ModuleList(stem), nn.ModuleList(blocks)
         self.widen = _point(network.widen)
         self.head = _Head(network)
+        self._state_shapes = dict(_state_shapes(stem, blocks, self.head, network.settings.n_mels))
 
-    def empty_state(self, n_streams: int, n_mels: int) -> dict[str, Tensor]:
+    def empty_state(self, n_streams: int) -> dict[str, Tensor]:
         """Return zeros for every state, by its name."""
-        return {name: torch.zeros(n_streams, *shape) for name, shape in self._state_shapes(n_mels)}
+        return {name: torch.zeros(n_streams, *shape) for name, shape in self._state_shapes.items()}
 
     def forward(self, features: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Step N streams by m hops."""
-        past, kept = iter(state), []
+        past, kept = iter(state), list[Tensor]()
         x = (features.transpose(2, 3) - self.band_mean) * self.band_scale
         for conv in self.stem:
             x = _remember(x, past, kept)
@@ -51,18 +56,6 @@ class StreamingGraph(nn.Module):
         x = _remember(self.widen(x), past, kept)
         return (*self.head(x), *kept)
 
-    def _state_shapes(self, n_mels: int) -> Iterator[tuple[str, tuple[int, int, int]]]:
-        height = n_mels
-        for i, conv in enumerate(self.stem):
-            yield f"state.stem{i}", (conv.channels_in, conv.past_columns, height)
-            height //= conv.stride
-        for i, block in enumerate(self.blocks):
-            if block.needs_input:
-                yield f"state.block{i}.input", (block.channels_in, block.depthwise.past_columns, height)
-            yield f"state.block{i}.expanded", (block.depthwise.channels_in, block.depthwise.past_columns, height)
-            height //= block.depthwise.stride
-        yield "state.head", (self.head.channels_in, self.head.past_columns, height)
-
 
 class WholeWindowGraph(nn.Module):
     """The same contract for a network that needs whole windows: its state is the frames before the newest hop."""
@@ -71,9 +64,10 @@ class WholeWindowGraph(nn.Module):
         super().__init__()
         self.network = network
 
-    def empty_state(self, n_streams: int, n_mels: int) -> dict[str, Tensor]:
+    def empty_state(self, n_streams: int) -> dict[str, Tensor]:
         """Return zeros for the one state."""
-        return {"state.frames": torch.zeros(n_streams, 1, n_mels, self.network.settings.window_frames - HOP_FRAMES)}
+        settings = self.network.settings
+        return {"state.frames": torch.zeros(n_streams, 1, settings.n_mels, settings.window_frames - HOP_FRAMES)}
 
     def forward(self, features: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Step N streams by one hop."""
@@ -93,7 +87,7 @@ def write_onnx(network: Network, path: Path, properties: dict[str, str]) -> None
     graph = graph_of(network)
     n_mels = network.settings.n_mels
     n_streams, n_hops = 2, 3 if isinstance(graph, StreamingGraph) else 1
-    state = graph.empty_state(n_streams, n_mels)
+    state = graph.empty_state(n_streams)
     features = torch.zeros(n_streams, 1, n_mels, HOP_FRAMES * n_hops)
 
     streams = torch.export.Dim("streams", min=1, max=4096)
@@ -102,7 +96,8 @@ def write_onnx(network: Network, path: Path, properties: dict[str, str]) -> None
         frames[3] = HOP_FRAMES * torch.export.Dim("hops", min=1, max=4096)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about its own internals
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        for talker in ("torch.onnx", "onnxscript", "onnx_ir"):
+            logging.getLogger(talker).setLevel(logging.ERROR)
         torch.onnx.export(
             graph,
             (features, *state.values()),
@@ -120,6 +115,22 @@ def write_onnx(network: Network, path: Path, properties: dict[str, str]) -> None
     onnx.save(model, path)
 
 
+def _state_shapes(
+    stem: list["_Columns"], blocks: list["_Block"], head: "_Head", n_mels: int
+) -> Iterator[tuple[str, tuple[int, int, int]]]:
+    """Yield name and shape (channels, columns, bands) of every state, in the order in which `forward` takes them."""
+    height = n_mels
+    for i, conv in enumerate(stem):
+        yield f"state.stem{i}", (conv.channels_in, conv.past_columns, height)
+        height //= conv.stride
+    for i, block in enumerate(blocks):
+        if block.needs_input:
+            yield f"state.block{i}.input", (block.channels_in, block.depthwise.past_columns, height)
+        yield f"state.block{i}.expanded", (block.depthwise.channels_in, block.depthwise.past_columns, height)
+        height //= block.depthwise.stride
+    yield "state.head", (head.channels_in, head.past_columns, height)
+
+
 def _remember(x: Tensor, past: Iterator[Tensor], kept: list[Tensor]) -> Tensor:
     """Put the columns before in front of the new ones, and keep the last as many for the next step."""
     before = next(past)
@@ -130,6 +141,10 @@ def _remember(x: Tensor, past: Iterator[Tensor], kept: list[Tensor]) -> Tensor:
 
 class _Columns(nn.Module):
     """A `TimeConv` with its norm folded in, time first."""
+
+    past_columns: int
+    stride: int
+    channels_in: int
 
     def __init__(self, conv: nn.Module) -> None:
         super().__init__()
@@ -156,7 +171,7 @@ class _Block(nn.Module):
         self.expand = _point(block.expand)
         self.depthwise = _Columns(block.depthwise)
         self.project = _point(block.project)
-        self.channels_in = block.expand[0].in_channels
+        self.channels_in: int = block.depthwise.conv.in_channels // block.expansion
         if self.has_branch:
             self.branch_depthwise = _Columns(block.branch_depthwise)
             self.branch_project = _point(block.branch_project)
@@ -204,8 +219,8 @@ def _folded(conv: nn.Module, norm: nn.Module, padding: tuple[int, int] = (0, 0))
     weight, bias = fuse_conv_bn_weights(
         conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
     )
-    time, frequency = conv.kernel_size[1], conv.kernel_size[0]
-    folded = nn.Conv2d(conv.in_channels, conv.out_channels, (time, frequency), conv.stride, padding, groups=conv.groups)
+    stride, kernel = conv.stride[0], (conv.kernel_size[1], conv.kernel_size[0])
+    folded = nn.Conv2d(conv.in_channels, conv.out_channels, kernel, stride, padding, groups=conv.groups)
     folded.weight = nn.Parameter(weight.transpose(2, 3).contiguous())
     folded.bias = nn.Parameter(bias)
     return folded
@@ -214,5 +229,5 @@ def _folded(conv: nn.Module, norm: nn.Module, padding: tuple[int, int] = (0, 0))
 def _activation(activation: nn.Module) -> nn.Module:
     """A PReLU with one slope is a LeakyReLU, which runtimes fuse into the convolution."""
     if isinstance(activation, nn.PReLU) and activation.num_parameters == 1:
-        return nn.LeakyReLU(float(activation.weight))
+        return nn.LeakyReLU(float(activation.weight.detach()))
     return activation

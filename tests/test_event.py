@@ -1,5 +1,7 @@
 """Episodes: when they open, what they say, and that every one of them closes."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +14,9 @@ HOP_SECONDS = 0.512
 SETTINGS = EventSettings(on_delay=OnDelay(windows=4, of=6), off_delay_seconds=5.0, deadband=0.1, update_seconds=10)
 
 
-def play(scores: list[float], settings: EventSettings = SETTINGS, threshold: float = 2.0) -> list[tuple[int, Event]]:
+def play(
+    scores: Sequence[float], settings: EventSettings = SETTINGS, threshold: float = 2.0
+) -> list[tuple[int, Event]]:
     """Every event, with the number of the window that caused it."""
     detector = EventDetector(settings, threshold)
     return [(i, event) for i, score in enumerate(scores) for event in detector.step(i * HOP_SECONDS, score)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge.fit import MIN_WINDOWS, Calibration, NormalWindows, fit_gaussian, fit_section, ledoit_wolf
-from edge.scorer import Scorer
+from edge.scorer import Domain, Scorer
 
 N_MELS = 24
 
@@ -12,8 +12,10 @@ N_MELS = 24
 def windows(rng: np.random.Generator, n: int, n_target: int = 0) -> NormalWindows:
     mixing = np.random.default_rng(9).normal(size=(64, 64))
     shift = np.where(np.arange(n) < n - n_target, 0.0, 5.0)[:, None]
+    domain: list[Domain] = ["source"] * (n - n_target)
+    domain += ["target"] * n_target
     return NormalWindows(
-        domain=["source"] * (n - n_target) + ["target"] * n_target,
+        domain=domain,
         embedding=(rng.normal(size=(n, 64)) @ mixing + shift).astype(np.float32),
         logits=rng.normal(size=(n, 3)).astype(np.float32),
         bands=(rng.normal(size=(n, 3, N_MELS)) + shift[:, None]).astype(np.float32),
@@ -83,9 +85,7 @@ def test_too_little_sound_is_refused(rng: np.random.Generator) -> None:
 
 def test_copies_of_one_recording_give_finite_scores() -> None:
     one = windows(np.random.default_rng(0), 1)
-    copies = NormalWindows(
-        ["source"] * 12, *(np.repeat(x, 12, axis=0) for x in (one.embedding, one.logits, one.bands))
-    )
+    copies = NormalWindows(["source"] * 12, *(np.repeat(x, 12, axis=0) for x in (one.embedding, one.logits, one.bands)))
     statistics, calibration = fit_section(copies, class_index=None)
     other = windows(np.random.default_rng(1), 4)
     scores = Scorer(statistics)(other.embedding, other.logits, other.bands)

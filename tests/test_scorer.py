@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from edge.scorer import Gaussian, Scorer, SectionStatistics, band_statistics, confidence, fuse
+from edge.scorer import (
+    FloatArray,
+    Gaussian,
+    ScoreName,
+    Scorer,
+    SectionStatistics,
+    band_statistics,
+    confidence,
+    fuse,
+)
 
 
 def test_distance_is_equation_5(rng: np.random.Generator) -> None:
@@ -60,9 +69,9 @@ def test_l90_hears_the_machine_and_not_the_passing_lorry() -> None:
 
 
 def test_ordinary_sound_scores_one_and_ranks_like_z_scores(rng: np.random.Generator) -> None:
-    typical = {"mahalanobis": (10.0, 1.0), "bands": (20.0, 4.0), "l90": (5.0, 0.5)}
+    typical: dict[ScoreName, tuple[float, float]] = {"mahalanobis": (10, 1), "bands": (20, 4), "l90": (5, 0.5)}
     parts = {name: rng.normal(mean, 3 * sd, 50).astype(np.float32) for name, (mean, sd) in typical.items()}
-    ordinary = {name: np.array([mean], np.float32) for name, (mean, _) in typical.items()}
+    ordinary: dict[ScoreName, FloatArray] = {name: np.array([mean], np.float32) for name, (mean, _) in typical.items()}
     assert fuse(ordinary, typical)[0] == pytest.approx(1)
 
     z = sum((parts[name] - mean) / sd for name, (mean, sd) in typical.items())
@@ -79,7 +88,7 @@ def test_a_machine_without_a_class_has_no_confidence(rng: np.random.Generator) -
         band_mean=np.zeros(3, np.float32),
         band_deviation=np.ones(3, np.float32),
     )
-    heard = (rng.normal(size=shape).astype(np.float32) for shape in ((2, 8), (2, 5), (2, 3, 3)))
-    scores = Scorer(statistics)(*heard)
+    embedding, logits, bands = (rng.normal(size=shape).astype(np.float32) for shape in ((2, 8), (2, 5), (2, 3, 3)))
+    scores = Scorer(statistics)(embedding, logits, bands)
     assert set(scores) == {"fused", "mahalanobis", "bands", "l90"}
     assert all((values >= 0).all() and values.shape == (2,) for values in scores.values())

@@ -166,6 +166,9 @@ def test_chunks_around_the_samples_are_not_sound(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(content[:36] + notes + content[36:] + notes)
 
     np.testing.assert_array_equal(read(tmp_path / "a.wav"), expected)
+    (tmp_path / "a.wav").write_bytes(content[:36] + notes + content[36:-1])
+    with pytest.raises(SourceError, match="cut off"):
+        read(tmp_path / "a.wav")
 
 
 @pytest.mark.parametrize(
@@ -190,6 +193,16 @@ def test_a_flac_that_is_cut_off_never_comes_to_an_end(tmp_path: Path) -> None:
     assert next(blocks).size == 1600  # what is good is heard, for nobody can know yet
     with pytest.raises(SourceError, match=r"a\.flac"):
         list(blocks)
+
+
+def test_a_flac_that_ends_between_two_frames_is_cut_off_too(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.flac", tone(RNG, seconds=1.0))
+    content = bytearray(path.read_bytes())
+    content[22:26] = (32_000).to_bytes(4, "big")  # the decoder has no complaint; only the length is wrong
+    path.write_bytes(content)
+
+    with pytest.raises(SourceError, match=r"a\.flac: cut off: its header promises 2\.000 s, it ends after 1\.000 s"):
+        read(path)
 
 
 def test_nan_is_found_where_it_is_and_only_in_the_channel_in_use(tmp_path: Path) -> None:
@@ -749,6 +762,7 @@ def test_what_portaudio_lost_begins_a_new_stretch(rate_hz: int, caplog: pytest.L
     assert [block.starts_anew for block in blocks] == [True, False, True, False]
     assert [block.start_sample == 0 for block in blocks] == [True, False, True, False]
     assert blocks[3].time == blocks[2].time + blocks[2].samples.size / 16_000
+    assert 4800 < joined(blocks).size <= 6400  # 0.4 s of 16 kHz, less what the resampler still holds
     assert "mic: samples were lost, gap no. 1" in caplog.text
 
 

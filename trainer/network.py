@@ -86,6 +86,7 @@ class DualBlock(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, *, expansion: int, stride: int, settings: NetworkSettings) -> None:
         super().__init__()
+        self.expansion = expansion
         hidden = c_in * expansion
         self.expand = PointConv(c_in, hidden, settings=settings)
         self.depthwise = TimeConv(hidden, hidden, stride=stride, settings=settings, groups=hidden)

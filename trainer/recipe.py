@@ -1,22 +1,24 @@
 """How a network is trained: one YAML file a recipe, every key strict, defaults in sight."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
+from edge.strict_yaml import Settings, load_settings
 from trainer.network import Branch, NetworkSettings, preset
 
 
-class Recipe(BaseModel):
+class Recipe(Settings):
     """Settings of one training run. `earshot train --recipe FILE` reads them; every key has a default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     preset: Literal["streaming", "paper"] = "streaming"
     f_min_hz: float = Field(0.0, ge=0, lt=8000, description="high-pass cut-off of the frontend, Hz (Table 7)")
     linear_branch: Branch = "all"
+    stem_channels: int = Field(64, ge=1)
+    stage_channels: tuple[int, ...] = Field((128, 128, 128), min_length=3, max_length=3, strict=False)
+    head_channels: int = Field(512, ge=1)
     dropout: float = Field(0.2, ge=0, lt=1)
 
     epochs: int = Field(25, ge=1)
@@ -36,13 +38,10 @@ class Recipe(BaseModel):
 
     def network(self) -> NetworkSettings:
         """Return the settings of the network that this recipe trains."""
-        from dataclasses import replace
-
-        return replace(preset(self.preset), linear_branch=self.linear_branch, dropout=self.dropout)
+        own = ("linear_branch", "stem_channels", "stage_channels", "head_channels", "dropout")
+        return replace(preset(self.preset), **{name: getattr(self, name) for name in own})
 
 
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe. Raises ConfigError with every mistake, by file, line and key."""
-    from edge.config import load_settings
-
     return load_settings(path, Recipe)

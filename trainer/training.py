@@ -60,11 +60,11 @@ def train(clips: Sequence[Clip], recipe: Recipe, run: Path) -> None:
     labels = np.array([classes.index(clip.name) for clip in store.clips])
 
     network = _new_network(recipe, store, len(classes)).to(device)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)
+    average = AveragedModel(network, multi_avg_fn=_ema(recipe.ema_decay), use_buffers=True)
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     steps_per_epoch = -(-len(labels) // recipe.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rate(recipe, recipe.epochs * steps_per_epoch))
-    state = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
+    state: dict[str, Any] = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
 
     first_epoch = _resume(run, state)
     forward: Forward = _Compiled(network) if recipe.compile else network
@@ -166,6 +166,11 @@ def _loss(forward: Forward, features: Tensor, target: Tensor, recipe: Recipe) ->
     return loss.mean(), logits
 
 
+def _ema(decay: float) -> Callable[..., None]:
+    average: Callable[..., None] = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return average
+
+
 def _rate(recipe: Recipe, n_steps: int) -> Callable[[int], float]:
     """Factor of the learning rate at a step: a linear warm-up, then half a cosine to zero; or constant."""
     n_warm = max(1, round(recipe.warmup * n_steps))
@@ -213,7 +218,7 @@ def _begin(run: Path, recipe: Recipe, clips: Sequence[Clip]) -> None:
     """Write down what the run is, or check that it is the same run."""
     run.mkdir(parents=True, exist_ok=True)
     stated = {
-        "recipe.yaml": yaml.safe_dump(recipe.model_dump(), sort_keys=False),
+        "recipe.yaml": yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False),
         "data.json": json.dumps([{**asdict(clip), "path": str(clip.path)} for clip in clips], indent=0),
     }
     for name, text in stated.items():

@@ -4,15 +4,16 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import click
 
 from edge import detector as detectors
-from edge.config import Config, FolderSettings, MqttSettings, SourceSettings, load
+from edge.config import Config, FolderSettings, MicrophoneSettings, MqttSettings, SourceSettings, load
 from edge.errors import EarshotError
 from edge.golden import verify
-from edge.source import find_audio, list_microphones
+from edge.source import describe_input, find_audio
 
 BROKER_SECONDS = 5.0
 
@@ -45,9 +46,9 @@ def command(path: Path, as_json: bool) -> None:
 
 def _steps(config: Config) -> Iterator[Step]:
     for source in config.sources:
-        yield _step(f"{source.name}: detector", lambda source=source: _detector(source))
-        yield _step(f"{source.name}: {source.type}", lambda source=source: _source(source))
-    yield _step("broker", lambda: _broker(config.mqtt))
+        yield _step(f"{source.name}: detector", partial(_detector, source))
+        yield _step(f"{source.name}: {source.type}", partial(_source, source))
+    yield _step("broker", partial(_broker, config.mqtt))
 
 
 def _step(name: str, look: Callable[[], str]) -> Step:
@@ -67,11 +68,8 @@ def _detector(source: SourceSettings) -> str:
 def _source(source: SourceSettings) -> str:
     if isinstance(source, FolderSettings):
         return f"{len(find_audio(source.path))} recordings in {source.path}"
-    if source.type == "microphone":
-        names = list_microphones()
-        if source.device and not any(source.device.lower() in name.lower() for name in names):
-            raise EarshotError(f"no device named {source.device}: expected one of {', '.join(names) or 'none at all'}")
-        return f"{len(names)} devices: {', '.join(names)}"
+    if isinstance(source, MicrophoneSettings):
+        return describe_input(source.device, channel=source.channel, rate_hz=source.rate_hz)
     return f"{source.rate_hz} Hz, {source.channels} channels, {source.format} on standard input"
 
 

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ def open_output(path: Path) -> Iterator[IO[str]]:
     Raises EarshotError if it cannot be written.
     """
     if str(path) == "-":
-        yield click.get_text_stream("stdout")
+        yield sys.stdout
         return
     part = path.with_name(f".{path.name}.part")
     try:

@@ -29,7 +29,9 @@ log = logging.getLogger(__name__)
 @detector_option
 @section_option
 @channel_option
-@click.option("--config", "config_path", type=click.Path(path_type=Path), help="Take the event settings from this file.")
+@click.option(
+    "--config", "config_path", type=click.Path(path_type=Path), help="Take the event settings from this file."
+)
 @click.option("--block-samples", type=click.IntRange(min=1), default=BLOCK_SAMPLES, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Every reading and event, a JSON object a line.")
 def command(

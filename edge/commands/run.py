@@ -4,7 +4,6 @@ import json
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
 
 import click
 
@@ -28,13 +27,9 @@ def command(path: Path, seconds: float | None, as_json: bool) -> None:
 
 
 def _run(config: Config, seconds: float | None, as_json: bool) -> None:
-    daemon = Daemon(config, _print_json if as_json else lambda record: None)
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        daemon.stop()
-
+    daemon = Daemon(config, _print_json if as_json else None)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+        signal.signal(number, lambda *_: daemon.stop())
     daemon.run(seconds)
 
 

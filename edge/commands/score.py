@@ -2,7 +2,9 @@
 
 import csv
 import logging
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import click
@@ -10,7 +12,7 @@ import click
 from edge import detector as detectors
 from edge.archive import score_file
 from edge.commands.options import channel_option, detector_option, open_output, section_option
-from edge.detector import Detector, Section
+from edge.detector import Section
 from edge.errors import EarshotError
 from edge.golden import verify
 from edge.line import Line
@@ -48,17 +50,14 @@ def command(
     files = [file for path in paths for file in find_audio(path)]
     lines: dict[str, Line] = {}
     n_skipped = 0
-    with (
-        open_output(output) as stream,
-        click.progressbar(files, label="score", file=click.get_text_stream("stderr"), hidden=not files[1:]) as progress,
-    ):
+    with open_output(output) as stream, _progress(files) as progress:
         rows = csv.writer(stream, lineterminator="\n")
         rows.writerow(HEADER)
         for file in progress:
             try:
                 own = section_of(file, detector, section)
                 line = lines.setdefault(own.card.name, Line(detector, own))
-                rows.writerow(_row(file, detector, own, line, score_name or detector.card.score, channel))
+                rows.writerow(_row(file, own, line, score_name or detector.card.score, channel))
             except EarshotError as error:
                 log.warning("skipped: %s", error)
                 n_skipped += 1
@@ -66,9 +65,15 @@ def command(
         raise EarshotError(f"{n_skipped} of {len(files)} files have no score, for the reasons above")
 
 
-def _row(
-    file: Path, detector: Detector, section: Section, line: Line, name: ScoreName, channel: int
-) -> tuple[str, str, str, str, str]:
+def _progress(files: Sequence[Path]) -> AbstractContextManager[Iterable[Path]]:
+    """A bar on stderr where a person watches."""
+    bar: AbstractContextManager[Iterable[Path]] = click.progressbar(
+        files, label="score", file=sys.stderr, hidden=not sys.stderr.isatty()
+    )
+    return bar
+
+
+def _row(file: Path, section: Section, line: Line, name: ScoreName, channel: int) -> tuple[str, str, str, str, str]:
     scores = score_file(line, file, channel=channel)
     if name not in scores:
         raise EarshotError(f"{file}: no {name} for {section.card.name}: expected one of {', '.join(scores)}")

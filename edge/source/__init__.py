@@ -7,7 +7,7 @@ This room opens, checks and converts; it never scores and knows no configuration
 from edge.source.audio_file import read_blocks, read_samples
 from edge.source.block import SAMPLE_RATE_HZ, Block, Samples, Source
 from edge.source.folder import FolderSource, find_audio
-from edge.source.microphone import Microphone
+from edge.source.microphone import Microphone, describe_input
 from edge.source.pcm import PcmStream, SampleFormat
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "SampleFormat",
     "Samples",
     "Source",
+    "describe_input",
     "find_audio",
     "read_blocks",
     "read_samples",

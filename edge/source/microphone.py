@@ -175,6 +175,15 @@ class Microphone:
             self._inbox.close()
 
 
+def describe_input(device: str | None, *, channel: int = 0, rate_hz: int | None = None) -> str:
+    """Return how an input would be opened, for a person; it is not opened.
+
+    Raises SourceError that lists the inputs there are.
+    """
+    opening = _find(_portaudio(), device, channel=channel, rate_hz=rate_hz)
+    return f"{opening.name}, {opening.rate_hz} Hz, {opening.channels} channel(s), channel {channel}"
+
+
 def _portaudio() -> ModuleType:
     # Imported here, not above: it initialises PortAudio, which fails where there is none, takes 34 MB, and freezes the
     # list of devices at what is plugged in at that moment. Who only reads files needs none of it.

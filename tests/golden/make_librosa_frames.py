@@ -1,6 +1,6 @@
 """Made `librosa_frames.npz`, once, with librosa 0.11.0 in an environment of its own: the oracle of test_frontend.py.
 
-    pip install librosa==0.11.0 && python tests/golden/make_librosa_frames.py
+pip install librosa==0.11.0 && python tests/golden/make_librosa_frames.py
 """
 
 from pathlib import Path

@@ -22,7 +22,9 @@ log = logging.getLogger(__name__)
 @click.command("evaluate")
 @click.argument("detector_path", metavar="DETECTOR", type=click.Path(path_type=Path))
 @click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder for scores.csv and metrics.json.")
+@click.option(
+    "--output", required=True, type=click.Path(path_type=Path), help="Folder for scores.csv and metrics.json."
+)
 def command(detector_path: Path, data: Sequence[Path], output: Path) -> None:
     """Grade a detector on the labelled test clips in DATA...: AUC, pAUC (p = 0.1) and their harmonic mean."""
     detector = detectors.read(detector_path)

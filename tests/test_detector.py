@@ -1,0 +1,150 @@
+"""A detector is read as it was written, or refused with the reason; it is never half there."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge import detector as detectors
+from edge.errors import DetectorError
+from edge.golden import verify
+from tests.conftest import DEMO
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the shipped detector, to be spoilt."""
+    return Path(shutil.copytree(DEMO / "detector", tmp_path / "detector"))
+
+
+def edit_card(folder: Path, change: Callable[[dict[str, object]], None]) -> None:
+    card = json.loads((folder / "detector.json").read_text())
+    change(card)
+    (folder / "detector.json").write_text(json.dumps(card))
+
+
+def rehash(folder: Path) -> None:
+    """Make the hashes fit again, so that what lies behind them is looked at."""
+    edit_card(
+        folder,
+        lambda card: card.update(files={name: detectors.file_sha256(folder / name) for name in card["files"]}),  # type: ignore[attr-defined]
+    )
+
+
+def test_the_shipped_detector_verifies(folder: Path) -> None:
+    verify(detectors.read(folder))
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "scorer.npz", "golden.flac", "MODEL_CARD.md"])
+def test_any_flipped_byte_is_noticed(folder: Path, name: str) -> None:
+    data = bytearray((folder / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / name).write_bytes(data)
+    with pytest.raises(DetectorError, match=name):
+        detectors.read(folder)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "scorer.npz", "golden.flac", "detector.json"])
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(DetectorError, match=name):
+        detectors.read(folder)
+
+
+def test_no_folder_at_all(tmp_path: Path) -> None:
+    with pytest.raises(DetectorError, match="nowhere"):
+        detectors.read(tmp_path / "nowhere")
+
+
+def test_another_frontend_is_refused(folder: Path) -> None:
+    edit_card(folder, lambda card: card["frontend"].update(f_min_hz=500.0))  # type: ignore[attr-defined]
+    with pytest.raises(DetectorError, match="fingerprint"):
+        detectors.read(folder)
+
+
+def test_a_newer_schema_is_refused(folder: Path) -> None:
+    edit_card(folder, lambda card: card.update(schema_version=99))
+    with pytest.raises(DetectorError, match="99"):
+        detectors.read(folder)
+
+
+def test_text_in_place_of_json_is_refused(folder: Path) -> None:
+    (folder / "detector.json").write_text("hello")
+    with pytest.raises(DetectorError, match="not JSON"):
+        detectors.read(folder)
+
+
+def test_golden_scores_that_differ_say_by_how_much(folder: Path) -> None:
+    edit_card(folder, lambda card: card["golden"].update(scores=[s * 1.01 for s in card["golden"]["scores"]]))  # type: ignore[index,attr-defined]
+    with pytest.raises(DetectorError, match=r"golden\.flac scores .* expected"):
+        verify(detectors.read(folder))
+
+
+def test_nan_in_the_statistics_is_refused(folder: Path) -> None:
+    arrays = dict(np.load(folder / "scorer.npz"))
+    next(iter(arrays.values())).flat[0] = np.nan
+    np.savez(folder / "scorer.npz", **arrays)
+    rehash(folder)
+    with pytest.raises(DetectorError, match="NaN"):
+        detectors.read(folder)
+
+
+def test_a_graph_that_breaks_the_contract_is_refused(folder: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(folder / "model.onnx")
+    model.graph.output[0].name, model.graph.node[-1].output[0] = "elsewhere", "elsewhere"
+    (folder / "model.onnx").write_bytes(b"not an onnx file")
+    rehash(folder)
+    with pytest.raises(DetectorError, match="cannot be loaded"):
+        detectors.read(folder)
+
+
+def test_a_section_that_is_not_there_lists_what_is(folder: Path) -> None:
+    detector = detectors.read(folder)
+    with pytest.raises(DetectorError, match=next(iter(detector.sections))):
+        detector.section("zeppelin/07")
+
+
+def test_a_failed_write_leaves_what_was_there(folder: Path) -> None:
+    detector = detectors.read(folder)
+
+    def refuse(_: Path) -> None:
+        raise DetectorError("not good enough")
+
+    with pytest.raises(DetectorError, match="not good enough"):
+        write_again(detector, folder, check=refuse)
+    verify(detectors.read(folder))
+    assert [path.name for path in folder.parent.iterdir()] == ["detector"]
+
+
+def test_writing_over_something_that_is_no_detector_is_refused(folder: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "photos"
+    precious.mkdir()
+    (precious / "wedding.jpg").write_bytes(b"...")
+    with pytest.raises(DetectorError, match="no detector folder"):
+        write_again(detectors.read(folder), precious)
+    assert (precious / "wedding.jpg").exists()
+
+
+def test_written_and_read_is_the_same(folder: Path, tmp_path: Path) -> None:
+    detector = detectors.read(folder)
+    again = write_again(detector, tmp_path / "again")
+    verify(again)
+    assert again.card.sections == detector.card.sections
+
+
+def write_again(
+    detector: detectors.Detector, output: Path, check: Callable[[Path], None] | None = None
+) -> detectors.Detector:
+    return detectors.write(
+        output,
+        detector.card,
+        detector.sections,
+        model=detector.path / "model.onnx",
+        golden=detector.path / "golden.flac",
+        model_card="# again\n",
+        check=check,
+    )

@@ -1,0 +1,87 @@
+"""The same sound gives the same scores: in any blocks, as a clip, as a stream, and with a real detector."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge import detector as detectors
+from edge.line import Line
+from edge.ring import HopPlan
+from edge.source import read_samples
+from tests.conftest import DEMO
+
+DETECTOR = detectors.read(DEMO / "detector")
+SECTION = DETECTOR.section(None)
+SOUND = read_samples(next((DEMO / "recordings").glob("*.flac")))[: 16_000 * 14]
+
+
+def scores_in_blocks(samples: np.ndarray, blocks: list[int]) -> list[tuple[int, float]]:
+    line, start, readings, i = Line(DETECTOR, SECTION), 0, [], 0
+    while start < samples.size:
+        block = samples[start : start + blocks[i % len(blocks)]]
+        readings += line.feed(block)
+        start, i = start + block.size, i + 1
+    return [(reading.end_sample, reading.scores["fused"]) for reading in readings]
+
+
+@settings(max_examples=6)
+@given(st.lists(st.integers(100, 60_000), min_size=1, max_size=4))
+def test_block_sizes_do_not_matter(blocks: list[int]) -> None:
+    came, expected = scores_in_blocks(SOUND, blocks), scores_in_blocks(SOUND, [SOUND.size])
+    assert [end for end, _ in came] == [end for end, _ in expected]
+    np.testing.assert_allclose([s for _, s in came], [s for _, s in expected], rtol=1e-5)
+
+
+def test_the_first_reading_comes_with_the_last_sample_of_the_first_window() -> None:
+    plan: HopPlan = DETECTOR.plan
+    line = Line(DETECTOR, SECTION)
+    assert line.feed(SOUND[: plan.window_samples - 1]) == []
+    (reading,) = line.feed(SOUND[plan.window_samples - 1 : plan.window_samples])
+    assert reading.end_sample == plan.window_samples
+    (reading,) = line.feed(SOUND[plan.window_samples : plan.window_samples + plan.hop_samples])
+    assert reading.end_sample == plan.window_samples + plan.hop_samples
+
+
+def test_a_window_in_a_stream_is_the_window_alone() -> None:
+    """The cache holds nothing that came before the window."""
+    plan = DETECTOR.plan
+    streamed = dict(scores_in_blocks(SOUND, [8192]))
+    start = 3 * plan.hop_samples
+    ((_, alone),) = scores_in_blocks(SOUND[start : start + plan.window_samples], [plan.window_samples])
+    assert streamed[start + plan.window_samples] == pytest.approx(alone, rel=1e-5)
+
+
+def test_after_a_reset_nothing_is_left_of_the_past() -> None:
+    line = Line(DETECTOR, SECTION)
+    line.feed(np.random.default_rng(0).normal(0, 0.3, 200_000).astype(np.float32))
+    line.reset()
+    readings = line.feed(SOUND)
+    assert [r.scores["fused"] for r in readings] == pytest.approx([s for _, s in scores_in_blocks(SOUND, [SOUND.size])])
+
+
+@pytest.mark.parametrize("value", [0.0, 0.25, -1.0])
+def test_a_dead_microphone_has_no_score(value: float) -> None:
+    readings = Line(DETECTOR, SECTION).feed(np.full(200_000, value, np.float32))
+    assert readings
+    assert all(reading.fault == "silent or stuck" and not reading.scores for reading in readings)
+
+
+def test_a_moment_of_death_spoils_the_windows_that_hold_it_and_no_other() -> None:
+    sound = np.tile(SOUND, 2)
+    dead_from, dead_until = 160_000, 170_000
+    sound[dead_from:dead_until] = 0
+    for reading in Line(DETECTOR, SECTION).feed(sound):
+        start = reading.end_sample - DETECTOR.plan.window_samples
+        if reading.end_sample >= dead_until and start <= dead_from:
+            assert reading.fault
+        if reading.end_sample <= dead_from or start >= dead_until:
+            assert reading.fault is None
+
+
+def test_level_is_that_of_the_newest_hop(rng: np.random.Generator) -> None:
+    sound = rng.normal(0, 0.01, 200_000).astype(np.float32)
+    sound[-30_000:] *= 10
+    readings = Line(DETECTOR, SECTION).feed(sound)
+    assert readings[0].level_dbfs == pytest.approx(-40, abs=0.3)
+    assert readings[-1].level_dbfs == pytest.approx(-20, abs=0.3)
