@@ -51,6 +51,7 @@ class Daemon:
         self._config = config
         self._node = config.node_name
         self._stop = threading.Event()
+        self._failure: Exception | None = None
         self._started = time.monotonic()
         self._publisher = Publisher(config.mqtt, node=self._node, sources=[source.name for source in config.sources])
         read = {path: _verified(path) for path in {source.detector for source in config.sources}}
@@ -66,7 +67,7 @@ class Daemon:
     def run(self, seconds: float | None = None) -> None:
         """Listen until `stop`, for `seconds` at most, or until every source has ended."""
         self._publisher.start()
-        threads = [threading.Thread(target=listener.run, name=listener.name) for listener in self._listeners]
+        threads = [threading.Thread(target=self._guard, args=(each,), name=each.name) for each in self._listeners]
         for thread in threads:
             thread.start()
         notify("READY=1")
@@ -80,6 +81,17 @@ class Daemon:
                 thread.join()
             self._publisher.health(self._health())
             self._publisher.close()
+        if self._failure is not None:
+            raise self._failure
+
+    def _guard(self, listener: "Listener") -> None:
+        """A thread that dies alone leaves a daemon that is alive and deaf: it takes the daemon with it."""
+        try:
+            listener.run()
+        except Exception as error:
+            log.exception("%s: a defect of ours", listener.name)
+            self._failure = error
+            self._stop.set()
 
     def _watch(self, threads: Sequence[threading.Thread], until: float | None) -> None:
         """Say how we are, until there is a reason to stop."""
@@ -126,6 +138,7 @@ class Listener:
         self._line = Line(detector, self._section)
         self._events = EventDetector(config.event, threshold)
         self._edges_hz = Frontend(detector.frontend).band_edges_hz
+        self._window_seconds = detector.plan.window_samples / detector.frontend.sample_rate_hz
         self._node = node
         self._publisher = publisher
         self._state_seconds = config.mqtt.state_seconds
@@ -145,7 +158,10 @@ class Listener:
         while not self._stop.is_set():
             heard_before = self._n_blocks
             reason = self._listen()
-            self._lose(reason or "the sound has ended", "shutdown" if self._stop.is_set() else "source_lost")
+            if self._stop.is_set():
+                self._lose("shutting down", "shutdown")
+            else:
+                self._lose(reason or "the sound has ended", "source_lost")
             if reason is None or isinstance(self._settings, StdinSettings):
                 return
             if self._n_blocks > heard_before:
@@ -179,8 +195,9 @@ class Listener:
             self._begin(block)
         for reading in self._line.feed(block.samples):
             self._judge(reading)
-        if time.monotonic() >= self._next_state:
-            self._say_state(None)
+        if self.status == "filling" and time.monotonic() >= self._next_state:
+            heard_seconds = block.time - self._heard_from + block.samples.size / self._detector.frontend.sample_rate_hz
+            self._say_state(None, reason=f"{heard_seconds:.1f} of {self._window_seconds:g} s")
 
     def _begin(self, block: Block) -> None:
         """Nothing connects what follows to what came before."""
@@ -199,7 +216,8 @@ class Listener:
         else:
             self._enter("listening", None)
             statistics = self._section.statistics
-            bands = moved_bands(reading.band_level, statistics.band_mean, statistics.band_deviation, self._edges_hz)
+            normal = statistics.nearest_normal(reading.band_level)
+            bands = moved_bands(reading.band_level, normal, statistics.band_deviation, self._edges_hz)
             self._tell(self._events.step(heard_until, reading.scores[self._score_name], bands))
         self._record(self._reading_record(reading, heard_until))
         if time.monotonic() >= self._next_state:
@@ -232,7 +250,7 @@ class Listener:
         if self._on_record is not None:
             self._on_record(record)
 
-    def _say_state(self, reading: Reading | None, heard_until: float | None = None) -> None:
+    def _say_state(self, reading: Reading | None, heard_until: float | None = None, reason: str | None = None) -> None:
         self._next_state = time.monotonic() + self._state_seconds
         now = time.time()
         self._publisher.state(
@@ -243,7 +261,7 @@ class Listener:
                 "node": self._node,
                 "source": self.name,
                 "status": self.status,
-                "reason": self._reason,
+                "reason": reason or self._reason,
                 "score": _rounded(reading.scores.get(self._score_name)) if reading else None,
                 "threshold": _rounded(self._events.threshold),
                 "level_dbfs": round(reading.level_dbfs, 1) if reading else None,

@@ -131,9 +131,9 @@ class EventDetector:
         )
 
 
-MIN_DELTA_DB: Final = 3.0
+MIN_DELTA_DB: Final = 1.0
 MIN_DEVIATIONS: Final = 3.0
-"""A band has moved if it did so by more than both: an ear notices 3 dB, and 3 deviations are not this band's habit."""
+"""A band has moved if it did so by more than both: an ear notices 1 dB, and 3 deviations are not this band's habit."""
 
 MAX_BANDS: Final = 5
 

@@ -22,6 +22,7 @@ from edge.scorer import (
     Gaussian,
     ScoreName,
     SectionStatistics,
+    band_levels,
     confidence,
     fuse,
     quantities,
@@ -89,11 +90,13 @@ def fit_section(
 
     unseen = _cross_fit(windows)
     typical = {name: _typical(distances) for name, distances in unseen.items()}
+    levels = band_levels(windows.bands)
+    index, band_mean = _domain_means(levels, windows.domain)
     statistics = SectionStatistics(
         parts=_fit_parts(windows),
         typical=typical,
-        band_mean=windows.bands[:, 0].mean(0),
-        band_deviation=windows.bands[:, 0].std(0),
+        band_mean=band_mean,
+        band_deviation=(levels - band_mean[index]).std(0),
         class_index=class_index,
     )
 
@@ -108,16 +111,26 @@ def fit_gaussian(x: FloatArray, domain: Sequence[Domain]) -> Gaussian:
 
     x: (B, D), a row a window. The covariance is shared because a domain of three clips has none of its own (Sec. 2.3).
     """
-    heard = tuple(d for d in DOMAINS if d in domain)
-    index = np.array([heard.index(d) for d in domain])
-    means = np.stack([x[index == i].mean(0, dtype=np.float64) for i in range(len(heard))])
+    index, means = _domain_means(x, domain)
     centred = x - means[index]
     # Shrinkage pulls towards equal variances, so it is told of variances that have been made equal. A dimension that
     # never moved is taken to move a hundredth of what the others do: its distances are large, but finite.
     deviation = centred.std(0)
     deviation = np.maximum(deviation, max(0.01 * float(np.median(deviation)), 1e-6))
     whitening = _whitening(ledoit_wolf(centred / deviation)) / deviation[:, np.newaxis]
-    return Gaussian(heard, means.astype(np.float32), whitening.astype(np.float32))
+    return Gaussian(_heard(domain), means, whitening.astype(np.float32))
+
+
+def _heard(domain: Sequence[Domain]) -> tuple[Domain, ...]:
+    return tuple(d for d in DOMAINS if d in domain)
+
+
+def _domain_means(x: FloatArray, domain: Sequence[Domain]) -> tuple[NDArray[np.int64], FloatArray]:
+    """Return which domain each row of x, (B, D), belongs to, (B,), and the mean of each, (n_domains, D)."""
+    heard = _heard(domain)
+    index = np.array([heard.index(d) for d in domain])
+    means = np.stack([x[index == i].mean(0, dtype=np.float64) for i in range(len(heard))])
+    return index, means.astype(np.float32)
 
 
 def ledoit_wolf(centred: NDArray[np.floating]) -> DoubleArray:

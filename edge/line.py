@@ -14,7 +14,7 @@ import numpy as np
 from edge.detector import Detector, Section
 from edge.frontend import Features, Frontend, Samples
 from edge.ring import HOP_FRAMES, Ring
-from edge.scorer import Domain, FloatArray, ScoreName, Scorer, band_statistics
+from edge.scorer import Domain, FloatArray, ScoreName, Scorer, band_levels, band_statistics
 
 MIN_LEVEL_DBFS: Final = -100.0
 
@@ -47,7 +47,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Reading:
-    """The scores of one window; none where the sound cannot be trusted."""
+    """The scores of one window, none where the sound cannot be trusted, and its `band_levels`."""
 
     end_sample: int
     scores: Mapping[ScoreName, float]
@@ -126,7 +126,7 @@ class Line:
         if heard.fault is None:
             measured = self._scorer(heard.embedding[None], heard.logits[None], heard.bands[None], self._domain)
             scores = {name: float(value[0]) for name, value in measured.items()}
-        return Reading(heard.end_sample, scores, heard.bands[0], heard.level_dbfs, heard.fault)
+        return Reading(heard.end_sample, scores, band_levels(heard.bands), heard.level_dbfs, heard.fault)
 
 
 def level_dbfs(samples: Samples) -> float:

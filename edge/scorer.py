@@ -67,7 +67,8 @@ class SectionStatistics:
 
     parts      the normal cloud of each of `quantities`
     typical    mean and deviation of each part's distance over normal recordings that did not take part in the fit
-    band_mean  ordinary level of each mel band, dB, (M,), and `band_deviation`: how much it varies from clip to clip
+    band_mean  ordinary `band_levels` of each domain, dB, (n_domains, M), and `band_deviation`, (M,): how much
+               it varies from clip to clip within a domain
     class_index  this section's place among the logits; None for a machine that the network was not trained on
     """
 
@@ -77,6 +78,11 @@ class SectionStatistics:
     band_deviation: FloatArray
     class_index: int | None = None
 
+    def nearest_normal(self, level_db: FloatArray) -> FloatArray:
+        """Return the ordinary band levels, (M,), of the domain that is nearest to these, (M,)."""
+        nearest: FloatArray = self.band_mean[np.abs(self.band_mean - level_db).mean(-1).argmin()]
+        return nearest
+
 
 def band_statistics(window: Features) -> FloatArray:
     """Return mean, deviation and L90 over time of each mel band of a window (M, F), as (3, M), dB."""
@@ -84,6 +90,15 @@ def band_statistics(window: Features) -> FloatArray:
     l90 = np.partition(window, rank, axis=1)[:, rank]
     statistics: FloatArray = np.stack([window.mean(axis=1), window.std(axis=1), l90])
     return statistics
+
+
+def band_levels(bands: FloatArray) -> FloatArray:
+    """Return the equivalent level (Leq) of each mel band, dB, (..., M), for band statistics (..., 3, M).
+
+    From mean and deviation as if levels were normally distributed, Leq = mean + ln(10) / 20 * deviation^2, the rule of
+    traffic noise: knocks raise it although they hardly move the mean.
+    """
+    return bands[..., 0, :] + np.float32(np.log(10) / 20) * np.square(bands[..., 1, :])
 
 
 def quantities(embedding: FloatArray, bands: FloatArray) -> dict[ScoreName, FloatArray]:

@@ -250,7 +250,7 @@ def test_mistake_names_place_key_value_and_expectation(file: Path, extra: str, w
         ("path: x, channel: 010", "sources[0].channel: got '010', expected an integer from 0 to 1023; a number has no"),
         ("path: x, channel: -1", "sources[0].channel: got -1, expected an integer from 0 to 1023"),
         ("path: x, channel: 1.0", "sources[0].channel: got 1.0, expected an integer from 0 to 1023"),
-        ("path: x, section: pump/0", "sources[0].section: got 'pump/0', expected machine/NN"),
+        ("path: x, section: pump", "sources[0].section: got 'pump', expected machine/section"),
         ("path: x, rate_hz: 16000", "sources[0].rate_hz: unknown key, expected one of name, detector, "),
         ("loop: true", "sources[0].path: missing, expected a path"),
         (

@@ -9,6 +9,7 @@ from edge.scorer import (
     ScoreName,
     Scorer,
     SectionStatistics,
+    band_levels,
     band_statistics,
     confidence,
     fuse,
@@ -68,6 +69,12 @@ def test_l90_hears_the_machine_and_not_the_passing_lorry() -> None:
     assert band_statistics(lorry)[2, 0] == band_statistics(quiet)[2, 0]
 
 
+def test_band_levels_are_what_the_energy_says() -> None:
+    levels = np.random.default_rng(0).normal(-60, 5, (2, 100_000)).astype(np.float32)
+    energy = 10 * np.log10((10 ** (levels.astype(np.float64) / 10)).mean(1))
+    np.testing.assert_allclose(band_levels(band_statistics(levels)), energy, atol=0.2)
+
+
 def test_ordinary_sound_scores_one_and_ranks_like_z_scores(rng: np.random.Generator) -> None:
     typical: dict[ScoreName, tuple[float, float]] = {"mahalanobis": (10, 1), "bands": (20, 4), "l90": (5, 0.5)}
     parts = {name: rng.normal(mean, 3 * sd, 50).astype(np.float32) for name, (mean, sd) in typical.items()}
@@ -85,7 +92,7 @@ def test_a_machine_without_a_class_has_no_confidence(rng: np.random.Generator) -
     statistics = SectionStatistics(
         parts={"mahalanobis": gaussian(8), "bands": gaussian(6), "l90": gaussian(3)},
         typical={"mahalanobis": (1.0, 1.0), "bands": (1.0, 1.0), "l90": (1.0, 1.0)},
-        band_mean=np.zeros(3, np.float32),
+        band_mean=np.zeros((1, 3), np.float32),
         band_deviation=np.ones(3, np.float32),
     )
     embedding, logits, bands = (rng.normal(size=shape).astype(np.float32) for shape in ((2, 8), (2, 5), (2, 3, 3)))

@@ -112,7 +112,8 @@ class _Replay:
         else:
             self._scores.append(score)
             own = self._section.statistics
-            bands = moved_bands(reading.band_level, own.band_mean, own.band_deviation, self._edges_hz)
+            normal = own.nearest_normal(reading.band_level)
+            bands = moved_bands(reading.band_level, normal, own.band_deviation, self._edges_hz)
             events = self._events.step(end_seconds, score, bands)
         for event in events:
             self._print_event(event)

@@ -39,7 +39,8 @@ def _run_demo(config: Config, seconds: float | None, as_json: bool) -> None:
     from edge.subscriber import Subscriber
 
     with DemoBroker(config.mqtt.port) as broker:
-        mqtt = config.mqtt.model_copy(update={"host": broker.host, "port": broker.port})
+        # A visitor has less than a minute; ten seconds between two states would show three of them.
+        mqtt = config.mqtt.model_copy(update={"host": broker.host, "port": broker.port, "state_seconds": 2.0})
         with Subscriber(broker.port, f"{mqtt.topic_prefix}/#", quiet=as_json):
             _run(config.model_copy(update={"mqtt": mqtt}), seconds, as_json)
 

@@ -1,0 +1,69 @@
+"""`python -m benchmarks`: measure, print, and with `--report` write benchmarks/README.md anew."""
+
+import argparse
+import os
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from benchmarks.measure import Table
+from benchmarks.streaming import archive_replay, contenders, decision_every_hop, many_microphones
+
+REPORT: Final = Path(__file__).with_name("README.md")
+
+FAST_FLAGS: Final = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "asimddp", "bf16")
+"""What decides how fast a convolution is, as /proc/cpuinfo calls it on x86 and on ARM."""
+
+PREFACE: Final = """# What the line costs
+
+This page is written by `python -m benchmarks --report` (about a minute; it needs the `train` extra). `make bench` prints
+the same. Nothing here is a test: no figure fails anything.
+
+Milliseconds are of processor time of one thread, the median of {rounds} rounds in which every contender has its turn, so
+that whatever else the computer does disturbs all alike. They differ from computer to computer, and by a few per cent
+from run to run: compare within a table, not between pages. The weights are random; speed does not depend on them.
+
+Measured on {machine}.
+"""
+
+
+def main() -> None:
+    """Measure everything and print it."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what the line costs.")
+    parser.add_argument("--report", action="store_true", help=f"write {REPORT.name} beside this file, too")
+    wanted = parser.parse_args()
+
+    with contenders() as made:
+        tables = [measure(made) for measure in (decision_every_hop, many_microphones, archive_replay)]
+    for table in tables:
+        print(table.as_markdown())
+    if wanted.report:
+        REPORT.write_text(_report(tables), encoding="utf-8")
+        print(f"wrote {REPORT}", file=sys.stderr)
+
+
+def _report(tables: list[Table]) -> str:
+    from benchmarks.measure import ROUNDS
+
+    preface = PREFACE.format(rounds=ROUNDS, machine=_machine())
+    return "\n".join([preface, *(table.as_markdown() for table in tables)])
+
+
+def _machine() -> str:
+    """Say what this was measured on, without saying when or whose it is."""
+    described = {}
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        key, _, value = line.partition(":")
+        described.setdefault(key.strip().lower(), value.strip())
+    flags = (described.get("flags") or described.get("features", "")).split()
+    fast = " ".join(flag for flag in FAST_FLAGS if flag in flags)
+    versions = ", ".join(f"{name} {version(name).partition('+')[0]}" for name in ("numpy", "onnxruntime", "torch"))
+    return (
+        f"{platform.machine()}, {described.get('model name', 'processor not named')}, {os.cpu_count()} cores ({fast}); "
+        f"Python {platform.python_version()}, {versions}"
+    )
+
+
+main()

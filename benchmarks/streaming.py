@@ -1,0 +1,239 @@
+"""A decision every hop: a step of the streaming network against whole windows; many microphones; archives.
+
+The networks have random weights, since a multiplication does not care by what.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import soundfile
+import torch
+
+from benchmarks.measure import Table, Work, against, cpu_seconds, ms
+from edge.archive import readings_of
+from edge.detector import Card, Detector, Section, SectionCard
+from edge.frontend import Frontend, FrontendSettings, Samples
+from edge.line import Line
+from edge.model import Model
+from edge.ring import HOP_FRAMES
+from edge.scorer import DOMAINS, FloatArray, Gaussian, ScoreName, SectionStatistics
+from export.graph import write_onnx
+from trainer.network import Network, preset
+
+CLASSES: Final = 36
+"""Six machines of six sections, as in the data that the paper was written on."""
+
+BATCHES: Final = (1, 8, 64)
+
+ARCHIVE_FILES: Final = 6
+ARCHIVE_FILE_SECONDS: Final = 60
+
+PresetName = Literal["streaming", "paper"]
+
+
+@dataclass(frozen=True)
+class Contenders:
+    """Both presets as the device runs them, and the paper's in torch."""
+
+    streaming: Detector
+    paper: Detector
+    torch_paper: Network
+
+
+@contextmanager
+def contenders() -> Iterator[Contenders]:
+    """Make the networks and export them; they are gone afterwards."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    networks = {name: Network(preset(name), CLASSES).eval() for name in ("streaming", "paper")}
+    with tempfile.TemporaryDirectory() as scratch:
+        detectors = {name: _detector(network, Path(scratch, name)) for name, network in networks.items()}
+        yield Contenders(detectors["streaming"], detectors["paper"], networks["paper"])
+
+
+def decision_every_hop(made: Contenders) -> Table:
+    """Measure one decision on the newest window, three ways."""
+    frontend = Frontend(made.streaming.frontend)
+    hop = _noise(frontend.settings.samples_for(HOP_FRAMES))
+    window = _noise(made.paper.plan.window_samples)
+    hop_frames, window_frames = frontend(hop), frontend(window)
+    line = _filled_line(made.streaming)
+    newest = hop[: made.streaming.plan.hop_samples]
+
+    with torch.inference_mode():
+        seconds = cpu_seconds(
+            {
+                "hop frames": lambda: frontend(hop),
+                "window frames": lambda: frontend(window),
+                "step": _step(made.streaming.model, hop_frames),
+                "onnxruntime": _step(made.paper.model, window_frames),
+                "torch": lambda: made.torch_paper(torch.from_numpy(window_frames)[None, None]),
+                "line": lambda: line.feed(newest),
+            }
+        )
+    step, whole, eager = seconds["step"], seconds["onnxruntime"], seconds["torch"]
+    decision = seconds["hop frames"] + step
+
+    def row(name: str, frames: float, network: float, goal: str = "") -> list[str]:
+        times = f"{(frames + network) / decision:.1f}x"
+        return [name, ms(frames), ms(network), ms(frames + network), times, goal]
+
+    in_runtime, in_torch = ((seconds["window frames"] + each) / decision for each in (whole, eager))
+    return Table(
+        "A decision on the newest window, every 0.512 s",
+        ("how", "frames, ms", "network, ms", "together, ms", "costs", "asked for"),
+        [
+            row("(a) streaming preset, a step of one hop, onnxruntime", seconds["hop frames"], step),
+            row(
+                "(b) paper preset, whole 10 s window, onnxruntime",
+                seconds["window frames"],
+                whole,
+                against(in_runtime, 24, 40),
+            ),
+            row(
+                "(c) paper preset, whole 10 s window, PyTorch eager",
+                seconds["window frames"],
+                eager,
+                against(in_torch, 45, 70),
+            ),
+        ],
+        f"Of the networks alone, (b) costs {whole / step:.1f} and (c) {eager / step:.1f} times (a); of networks that are "
+        f"given their frames, with (a) still computing its own, {whole / decision:.1f} and {eager / decision:.1f}.\n\n"
+        "All three have the frames of edge/frontend.py. The 45x and 70x were asked for against librosa and PyTorch; "
+        "librosa is no dependency of this project and slower than our frontend, so (c) is the harder opponent.\n\n"
+        f"The whole line, with ring, band statistics and every score, takes {ms(seconds['line'])} ms a hop: "
+        f"{_share(seconds['line'], made):.2f} % of one core for one microphone. These are warm caches, the same call "
+        "again and again; a daemon that sleeps half a second between two hops finds them cold.",
+    )
+
+
+def many_microphones(made: Contenders) -> Table:
+    """Measure the hop of one stream where N are stepped together."""
+    frontend, model = Frontend(made.streaming.frontend), made.streaming.model
+    hop = _noise(frontend.settings.samples_for(HOP_FRAMES))
+    line = _filled_line(made.streaming)
+    newest = hop[: made.streaming.plan.hop_samples]
+    steps = {f"{n}": _step(model, np.repeat(frontend(hop)[None], n, axis=0)) for n in BATCHES}
+    seconds = cpu_seconds({"frames": lambda: frontend(hop), "line": lambda: line.feed(newest), **steps})
+
+    hop_seconds = made.streaming.plan.hop_seconds
+    rest = seconds["line"] - seconds["1"] - seconds["frames"]
+    rows = []
+    for n in BATCHES:
+        network = seconds[f"{n}"] / n
+        lean, whole = (int(hop_seconds / (network + seconds["frames"] + more)) for more in (0.0, rest))
+        rows.append([f"{n}", ms(network), ms(network + seconds["frames"]), f"{lean}", f"{whole}", against(whole, 400, 800)])
+    return Table(
+        "Many microphones on one core",
+        ("streams a step", "network, ms", "with frames, ms", "microphones", "with ring and scores", "asked for"),
+        rows,
+        f"Milliseconds a hop of one stream. Ring, band statistics and scores take {ms(rest)} ms more, and are never "
+        "batched. `earshot run` steps each source by itself today: what it carries is the first row.",
+    )
+
+
+def archive_replay(made: Contenders) -> Table:
+    """Measure recordings through the line, from FLAC on disk."""
+    line = _filled_line(made.streaming)
+    rate_hz = made.streaming.frontend.sample_rate_hz
+    with tempfile.TemporaryDirectory() as scratch:
+        files = [Path(scratch, f"{i}.flac") for i in range(ARCHIVE_FILES)]
+        for seed, file in enumerate(files):
+            soundfile.write(file, _noise(ARCHIVE_FILE_SECONDS * rate_hz, seed), rate_hz, subtype="PCM_16")
+        for _ in readings_of(line, files[0]):
+            pass
+
+        started, n_readings = time.process_time(), 0
+        for file in files:
+            n_readings += sum(1 for _ in readings_of(line, file))
+        seconds = time.process_time() - started
+
+    speed = ARCHIVE_FILES * ARCHIVE_FILE_SECONDS / seconds
+    return Table(
+        "Archive replay from FLAC, one core",
+        ("files", "readings", "processor seconds", "times real time", "asked for"),
+        [
+            [
+                f"{ARCHIVE_FILES} of {ARCHIVE_FILE_SECONDS} s",
+                f"{n_readings}",
+                f"{seconds:.2f}",
+                f"{speed:.0f}x",
+                against(speed, 300),
+            ]
+        ],
+        "The whole line, a reading every 0.512 s. 16-bit noise, which FLAC can hardly shorten: the dearest to decode.",
+    )
+
+
+def _step(model: Model, frames: FloatArray) -> Work:
+    """Return one step of a model whose caches are full, shape (M, F) or (N, M, F); of F frames the last hop is new."""
+    frames = frames if frames.ndim == 3 else frames[None]
+    cache = model.empty_cache(len(frames))
+    if frames.shape[2] > HOP_FRAMES:
+        # A network for whole windows: its cache is the frames before.
+        cache = (np.ascontiguousarray(frames[:, None, :, :-HOP_FRAMES]),)
+    else:
+        for _ in range(20):
+            *_, cache = model(frames, cache)
+    newest = np.ascontiguousarray(frames[:, :, -HOP_FRAMES:])
+    return lambda: model(newest, cache)
+
+
+def _filled_line(detector: Detector) -> Line:
+    line = Line(detector, detector.section(None))
+    line.feed(_noise(detector.plan.window_samples))
+    return line
+
+
+def _share(seconds: float, made: Contenders) -> float:
+    return 100 * seconds / made.streaming.plan.hop_seconds
+
+
+def _noise(n_samples: int, seed: int = 0) -> Samples:
+    return np.random.default_rng(seed).normal(0, 0.05, n_samples).astype(np.float32)
+
+
+def _detector(network: Network, folder: Path) -> Detector:
+    """Return a detector of one section in memory; `folder` holds its graph."""
+    folder.mkdir()
+    write_onnx(network, folder / "model.onnx", {})
+    model, frontend = Model(folder / "model.onnx"), FrontendSettings()
+    section = SectionCard(
+        machine="noise", section="00", domains=list(DOMAINS), class_index=0, windows=0, thresholds={"fused": 1.0}
+    )
+    card = Card(
+        name="benchmark",
+        version="",
+        created="",
+        frontend=asdict(frontend),
+        frontend_fingerprint=frontend.fingerprint,
+        window_frames=network.settings.window_frames,
+        network=asdict(network.settings),
+        classes=[f"{i}" for i in range(network.n_classes)],
+        sections=[section],
+        score="fused",
+        false_alarm_rate=0.1,
+        training={},
+        metrics={},
+    )
+    return Detector(folder, card, model, {section.name: Section(section, _statistics(model), {})}, "")
+
+
+def _statistics(model: Model) -> SectionStatistics:
+    widths: dict[ScoreName, int] = {
+        "mahalanobis": model.embedding_dim,
+        "bands": 2 * model.n_mels,
+        "l90": model.n_mels,
+    }
+    parts = {
+        name: Gaussian(DOMAINS, np.zeros((len(DOMAINS), width), np.float32), np.eye(width, dtype=np.float32))
+        for name, width in widths.items()
+    }
+    level = np.zeros(model.n_mels, np.float32)
+    return SectionStatistics(parts, dict.fromkeys(widths, (1.0, 1.0)), level, level + 1, class_index=0)

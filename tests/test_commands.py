@@ -1,0 +1,531 @@
+"""The command as a person or a script calls it: what is data, what is talk, and the exit code."""
+
+import csv
+import json
+import shutil
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from numpy.typing import NDArray
+
+from edge import detector as detectors
+from edge.cli import earshot as earshot_group
+from edge.commands.options import open_output
+from edge.errors import EarshotError
+from edge.source import read_samples
+from tests.conftest import COMMAND, DEMO, Ran, run_process
+
+Earshot = Callable[..., Ran]
+WriteWav = Callable[..., Path]
+
+HEADER = "path,section,score,threshold,decision"
+DETECTOR = detectors.read(DEMO / "detector")
+WINDOW = DETECTOR.plan.window_samples
+COMMANDS = ["run", "replay", "score", "enroll", "check", "bench", "simulate", "train", "export", "evaluate"]
+TRAIN_EXTRA = ["torch", "onnx", "onnxscript", "sklearn", "scipy", "tqdm"]
+
+
+@pytest.fixture(scope="session")
+def sound(demo_recording: Path) -> NDArray[np.float32]:
+    """The shipped machine while it is well, as 16-bit integers would have it."""
+    return read_samples(demo_recording)[: WINDOW + 3 * DETECTOR.plan.hop_samples]
+
+
+@pytest.fixture
+def clip(sound: NDArray[np.float32], write_wav: WriteWav) -> Path:
+    """One window of it."""
+    return write_wav("well.wav", sound[:WINDOW])
+
+
+@pytest.fixture
+def noise(rng: np.random.Generator, write_wav: WriteWav) -> Path:
+    """What no machine sounds like."""
+    return write_wav("noise.wav", rng.normal(0, 0.2, WINDOW).astype(np.float32))
+
+
+@pytest.fixture
+def folder(clip: Path, noise: Path) -> Path:
+    assert clip.parent == noise.parent
+    return clip.parent
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    header, *_ = text.splitlines()
+    assert header == HEADER
+    return list(csv.DictReader(text.splitlines()))
+
+
+def records_of(stdout: str, kind: str = "reading") -> list[dict[str, Any]]:
+    records = [json.loads(line) for line in stdout.splitlines()]
+    return [record for record in records if record["type"] == kind]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+# --- score ---
+
+
+def test_a_row_a_file(folder: Path, demo_detector: Path, earshot: Earshot) -> None:
+    ran = earshot("score", folder, "--detector", demo_detector, "--output", folder / "scores.csv")
+
+    assert (ran.code, ran.stdout, ran.stderr) == (0, "", "")
+    noise, well = rows_of((folder / "scores.csv").read_text())
+    section = DETECTOR.section(None).card
+    assert [Path(noise["path"]), Path(well["path"])] == [folder / "noise.wav", folder / "well.wav"]
+    assert {noise["section"], well["section"]} == {section.name}
+    threshold = section.thresholds[DETECTOR.card.score]
+    for row, decision in ((noise, "anomaly"), (well, "normal")):
+        assert float(row["threshold"]) == pytest.approx(threshold, rel=1e-6)
+        assert (float(row["score"]) > threshold) == (decision == "anomaly")
+        assert row["decision"] == decision
+
+
+def test_the_score_of_a_file_is_the_mean_over_its_windows(
+    sound: NDArray[np.float32], write_wav: WriteWav, demo_detector: Path, earshot: Earshot
+) -> None:
+    path = write_wav("long.wav", sound)
+    (row,) = rows_of(earshot("score", path, "--detector", demo_detector, "--output", "-").stdout)
+    readings = records_of(earshot("replay", path, "--detector", demo_detector, "--json").stdout)
+    assert len(readings) == 4
+    assert float(row["score"]) == pytest.approx(np.mean([reading["score"] for reading in readings]), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mahalanobis", "bands"])
+def test_another_score_has_a_threshold_of_its_own(clip: Path, demo_detector: Path, earshot: Earshot, name: Any) -> None:
+    (row,) = rows_of(earshot("score", clip, "--detector", demo_detector, "--score", name, "--output", "-").stdout)
+    assert float(row["threshold"]) == pytest.approx(DETECTOR.section(None).card.thresholds[name], rel=1e-6)
+
+
+def test_the_section_is_that_of_the_name(
+    clip: Path, write_wav: WriteWav, sound: NDArray[np.float32], three_sections: Path, earshot: Earshot
+) -> None:
+    names = ["pump/test/section_01_target_test_anomaly_0000_speed_3.wav", "fan/normal_id_00_00000000.wav"]
+    paths = [write_wav(name, sound[:WINDOW]) for name in names]
+    rows = rows_of(earshot("score", *paths, "--detector", three_sections, "--output", "-").stdout)
+    assert [(row["section"], float(row["threshold"])) for row in rows] == [("pump/01", 2.0), ("fan/00", 3.0)]
+
+    rows = rows_of(
+        earshot("score", *paths, "--section", "pump/00", "--detector", three_sections, "--output", "-").stdout
+    )
+    assert [(row["section"], float(row["threshold"])) for row in rows] == [("pump/00", 1.0)] * 2
+
+    ran = earshot("score", clip, "--detector", three_sections, "--output", "-")
+    assert (ran.code, ran.stdout) == (1, HEADER + "\n")
+    assert f"{clip}: no section in its name" in ran.stderr
+    assert "pump/00, pump/01, fan/00" in ran.stderr
+
+
+def test_a_file_that_cannot_be_scored_is_named_and_has_no_row(
+    folder: Path, write_wav: WriteWav, demo_detector: Path, earshot: Earshot
+) -> None:
+    (folder / "a-text.wav").write_text("hello")
+    write_wav("b-short.wav", np.full(WINDOW - 1, 0.1, np.float32))
+    write_wav("c-dead.wav", np.zeros(WINDOW, np.float32))
+    ran = earshot("score", folder, "--detector", demo_detector, "--output", folder / "scores.csv")
+
+    assert (ran.code, ran.stdout) == (1, "")
+    assert "3 of 5 files have no score" in ran.stderr
+    for name, reason in {"a-text": "begins with", "b-short": "shorter than", "c-dead": "silent or stuck"}.items():
+        (line,) = [line for line in ran.stderr.splitlines() if name in line]
+        assert str(folder / f"{name}.wav") in line
+        assert reason in line
+    assert [Path(row["path"]).stem for row in rows_of((folder / "scores.csv").read_text())] == ["noise", "well"]
+
+
+@pytest.mark.parametrize("name", [b"\xff \n.wav", 'a,b "c".wav'.encode()])
+@pytest.mark.parametrize("output", ["-", "scores.csv"])
+def test_any_name_comes_back_from_the_table(
+    clip: Path, tmp_path: Path, demo_detector: Path, name: bytes, output: str
+) -> None:
+    path = clip.rename(clip.with_name(name.decode(errors="surrogateescape")))
+    output = output if output == "-" else str(tmp_path / output)
+    ran = run_process([*COMMAND, "score", path, "--detector", demo_detector, "--output", output])
+
+    assert (ran.code, ran.stderr) == (0, "")
+    text = ran.stdout if output == "-" else Path(output).read_text(encoding="utf-8", errors="surrogateescape")
+    _, row = csv.reader(text.splitlines(keepends=True))
+    assert row[0] == str(path)
+
+
+def test_a_channel_that_is_not_there(clip: Path, demo_detector: Path, earshot: Earshot) -> None:
+    ran = earshot("score", clip, "--channel", "1", "--detector", demo_detector, "--output", "-")
+    assert ran.code == 1
+    assert f"{clip}: has 1 channel(s), there is no channel 1" in ran.stderr
+
+
+def test_the_channel_that_was_asked_for(
+    sound: NDArray[np.float32], clip: Path, write_wav: WriteWav, demo_detector: Path, earshot: Earshot
+) -> None:
+    both = write_wav("both.wav", np.stack([np.zeros(WINDOW, np.float32), sound[:WINDOW]], axis=1))
+    (expected,) = rows_of(earshot("score", clip, "--detector", demo_detector, "--output", "-").stdout)
+    (came,) = rows_of(earshot("score", both, "--channel", "1", "--detector", demo_detector, "--output", "-").stdout)
+    assert came["score"] == expected["score"]
+
+
+@pytest.mark.parametrize("command", ["score", "replay"])
+def test_what_is_not_there_is_named(
+    clip: Path, tmp_path: Path, demo_detector: Path, earshot: Earshot, command: str
+) -> None:
+    output = ["--output", "-"] if command == "score" else []
+    nowhere, empty = tmp_path / "nowhere", tmp_path / "empty"
+    empty.mkdir()
+
+    for paths, detector, expected in (
+        ([clip], nowhere, f"{nowhere}: not a detector folder"),
+        ([clip], empty, f"{empty / 'detector.json'}: cannot be read"),
+        ([nowhere], demo_detector, f"{nowhere}: No such file or directory"),
+        ([empty], demo_detector, f"{empty}: holds no recordings"),
+        ([clip, "--section", "zeppelin/07"], demo_detector, "zeppelin/07 is not there"),
+    ):
+        ran = earshot(command, *paths, "--detector", detector, *output)
+        assert ran.code == 1
+        assert expected in ran.stderr
+        assert "Traceback" not in ran.stderr
+
+
+def test_a_command_that_is_called_wrongly_is_told_so(earshot: Earshot) -> None:
+    for arguments in (["score"], ["zeppelin"], ["replay", "x.wav"], ["run", "--no-such-option"]):
+        ran = earshot(*arguments)
+        assert (ran.code, ran.stdout) == (2, "")
+        assert "Error" in ran.stderr
+
+
+def test_an_output_that_cannot_be_written_is_named(clip: Path, demo_detector: Path, earshot: Earshot) -> None:
+    output = clip.parent / "nowhere" / "scores.csv"
+    ran = earshot("score", clip, "--detector", demo_detector, "--output", output)
+    assert ran.code == 1
+    assert f"{output}: cannot be written: No such file or directory" in ran.stderr
+
+
+def test_an_output_appears_when_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text("old")
+
+    def stop_halfway(error: BaseException) -> None:
+        with open_output(path) as stream:
+            stream.write("new")
+            stream.flush()
+            assert path.read_text() == "old"
+            raise error
+
+    for error in (EarshotError("no"), KeyboardInterrupt(), ValueError("a defect")):
+        with pytest.raises(type(error)):
+            stop_halfway(error)
+        assert path.read_text() == "old"
+    with open_output(path) as stream:
+        stream.write("new")
+
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# --- replay, and the same sound live ---
+
+
+@pytest.mark.parametrize("block_samples", [160, 1000, 48_000])
+def test_replay_in_any_blocks(
+    sound: NDArray[np.float32], write_wav: WriteWav, demo_detector: Path, earshot: Earshot, block_samples: int
+) -> None:
+    path = write_wav("long.wav", sound)
+    arguments = ["replay", path, "--detector", demo_detector, "--json"]
+    expected = records_of(earshot(*arguments).stdout)
+    ran = earshot(*arguments, "--block-samples", str(block_samples))
+
+    assert ran.code == 0
+    came = records_of(ran.stdout)
+    assert len(came) == 4
+    assert [record["end_sample"] for record in came] == [record["end_sample"] for record in expected]
+    for key in ("score", "level_dbfs"):
+        assert [record[key] for record in came] == pytest.approx([record[key] for record in expected], rel=1e-5)
+
+
+def test_replay_of_one_window_is_its_score(folder: Path, demo_detector: Path, earshot: Earshot) -> None:
+    rows = rows_of(earshot("score", folder, "--detector", demo_detector, "--output", "-").stdout)
+    readings = records_of(earshot("replay", folder, "--detector", demo_detector, "--json").stdout)
+    assert [record["path"] for record in readings] == [row["path"] for row in rows]
+    assert [record["score"] for record in readings] == pytest.approx([float(row["score"]) for row in rows], rel=1e-5)
+
+
+def test_live_is_replay(
+    sound: NDArray[np.float32], write_wav: WriteWav, tmp_path: Path, demo_detector: Path, earshot: Earshot
+) -> None:
+    """The same samples through the daemon's standard input, with nobody where the broker should be."""
+    path = write_wav("long.wav", sound)
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"sources: [{{name: pipe, type: stdin, detector: {demo_detector}}}]\n"
+        f"mqtt: {{host: 127.0.0.1, port: {free_port()}}}\n"
+    )
+    samples = np.round(read_samples(path) * 32_768).astype("<i2")
+    ran = run_process([*COMMAND, "run", "--config", config, "--json"], stdin=samples.tobytes())
+
+    assert ran.code == 0
+    came = records_of(ran.stdout)
+    expected = records_of(earshot("replay", path, "--detector", demo_detector, "--json").stdout)
+    assert [record["end_sample"] for record in came] == [record["end_sample"] for record in expected]
+    for key in ("score", "threshold", "level_dbfs"):
+        assert [record[key] for record in came] == pytest.approx([record[key] for record in expected], rel=1e-5)
+    assert {record["source"] for record in came} == {"pipe"}
+
+
+def test_replay_tells_of_episodes(
+    rng: np.random.Generator, write_wav: WriteWav, demo_detector: Path, earshot: Earshot
+) -> None:
+    path = write_wav("noise.wav", rng.normal(0, 0.2, 2 * WINDOW).astype(np.float32))
+    events = records_of(earshot("replay", path, "--detector", demo_detector, "--json").stdout, "event")
+    assert [event["kind"] for event in events][:: len(events) - 1] == ["opened", "closed"]
+    assert events[-1]["reason"] == "source_lost"
+    assert len({event["id"] for event in events}) == 1
+    assert events[0]["bands"]
+
+    ran = earshot("replay", path, "--detector", demo_detector)
+    assert f"{path}: " in ran.stdout
+    assert "opened: score" in ran.stdout
+    assert "19 windows, highest score" in ran.stdout.splitlines()[-1]
+
+
+def test_replay_takes_the_event_settings_of_a_configuration(
+    clip: Path, tmp_path: Path, demo_detector: Path, earshot: Earshot
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"sources: [{{name: pump, type: folder, path: ., detector: {demo_detector}}}]\n"
+        "event: {threshold: 0.0, on_delay: {windows: 1, of: 1}}\n"
+    )
+    ran = earshot("replay", clip, "--detector", demo_detector, "--config", config, "--json")
+    assert [event["kind"] for event in records_of(ran.stdout, "event")] == ["opened", "closed"]
+
+
+# --- enroll ---
+
+
+@pytest.fixture
+def normal_sound(tmp_path: Path, rng: np.random.Generator, write_wav: WriteWav) -> Path:
+    """Twelve windows of a machine that the detector has never heard: a hum of two tones in noise."""
+    time = np.arange(WINDOW) / 16_000
+    for number in range(12):
+        tones = 0.1 * np.sin(2 * np.pi * 440 * time) + 0.05 * np.sin(2 * np.pi * 1760 * time + number)
+        hum = (tones + rng.normal(0, 0.01, WINDOW)).astype(np.float32)
+        write_wav(f"normal/{number:02d}.wav", hum)
+    return tmp_path / "normal"
+
+
+def enrolled(earshot: Earshot, folder: Path, base: Path, output: Path) -> Ran:
+    return earshot("enroll", "compressor", "--from", folder, "--detector", base, "--output", output)
+
+
+def test_a_machine_is_enrolled_and_judged(
+    normal_sound: Path, tmp_path: Path, noise: Path, demo_detector: Path, earshot: Earshot
+) -> None:
+    output = tmp_path / "compressor"
+    ran = enrolled(earshot, normal_sound, demo_detector, output)
+
+    assert ran.code == 0
+    assert f"{output}: compressor/00 from 12 windows of normal sound" in ran.stdout
+    assert stat_mode(output) == 0o755
+    rows = rows_of(earshot("score", normal_sound, noise, "--detector", output, "--output", "-").stdout)
+    assert {row["section"] for row in rows} == {"compressor/00"}
+    assert [row["decision"] for row in rows] == [*["normal"] * 12, "anomaly"]
+    threshold = detectors.read(output).section("compressor/00").card.thresholds["fused"]
+    assert float(rows[0]["threshold"]) == pytest.approx(threshold, rel=1e-6)
+
+
+def stat_mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_too_little_sound_is_refused_with_numbers(
+    normal_sound: Path, tmp_path: Path, demo_detector: Path, earshot: Earshot
+) -> None:
+    for number in range(3, 12):
+        (normal_sound / f"{number:02d}.wav").unlink()
+    ran = enrolled(earshot, normal_sound, demo_detector, tmp_path / "compressor")
+
+    assert (ran.code, ran.stdout) == (1, "")
+    assert "compressor: 3 windows of normal sound: expected at least 10 of 9.6 s each" in ran.stderr
+    assert not (tmp_path / "compressor").exists()
+
+
+def test_what_cannot_be_learned_from_is_named_and_left_out(
+    normal_sound: Path, tmp_path: Path, write_wav: WriteWav, demo_detector: Path, earshot: Earshot
+) -> None:
+    write_wav("normal/silent.wav", np.zeros(WINDOW, np.float32))
+    (normal_sound / "text.wav").write_text("hello")
+    ran = enrolled(earshot, normal_sound, demo_detector, tmp_path / "compressor")
+    assert ran.code == 0
+    assert "from 12 windows" in ran.stdout
+    assert f"{normal_sound / 'silent.wav'}: silent or stuck" in ran.stderr
+    assert f"{normal_sound / 'text.wav'}: begins with" in ran.stderr
+
+
+def test_an_enrolled_machine_is_replaced_whole_or_not_at_all(
+    normal_sound: Path, tmp_path: Path, demo_detector: Path, earshot: Earshot
+) -> None:
+    output = tmp_path / "detectors" / "compressor"
+    assert enrolled(earshot, normal_sound, demo_detector, output).code == 0
+    first = detectors.read(output)
+
+    (normal_sound / "11.wav").unlink()
+    assert enrolled(earshot, normal_sound, demo_detector, output).code == 0
+    second = detectors.read(output)
+    assert (first.card.sections[0].windows, second.card.sections[0].windows) == (12, 11)
+
+    shutil.rmtree(normal_sound)
+    assert enrolled(earshot, normal_sound, demo_detector, output).code == 1
+    assert detectors.read(output).sha256 == second.sha256
+    assert list(output.parent.iterdir()) == [output]
+
+
+def test_enrolling_over_something_else_is_refused(normal_sound: Path, demo_detector: Path, earshot: Earshot) -> None:
+    ran = enrolled(earshot, normal_sound, demo_detector, normal_sound)
+    assert ran.code == 1
+    assert f"{normal_sound}: exists and is no detector folder" in ran.stderr
+    assert (normal_sound / "00.wav").exists()
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", "my pump"])
+def test_a_name_that_no_configuration_could_hold_is_refused(
+    normal_sound: Path, tmp_path: Path, demo_detector: Path, earshot: Earshot, name: str
+) -> None:
+    ran = earshot("enroll", name, "--from", normal_sound, "--detector", demo_detector, "--output", tmp_path / "new")
+    assert ran.code in (1, 2)
+    assert not (tmp_path / "new").exists()
+
+
+def test_enrolling_needs_no_torch(normal_sound: Path, tmp_path: Path, demo_detector: Path) -> None:
+    code = "import sys\nfrom edge.cli import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    ran = run_process(
+        [sys.executable, "-c", code, "enroll", "compressor", "--from", normal_sound]
+        + ["--detector", demo_detector, "--output", tmp_path / "new"]
+    )
+    assert ran.code == 0
+    assert not {name.split(".")[0] for name in ran.stderr.split()} & {*TRAIN_EXTRA, "trainer", "export"}
+
+
+# --- check, bench, help ---
+
+
+@pytest.fixture
+def config(tmp_path: Path, clip: Path, demo_detector: Path) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(f"sources: [{{name: pump, type: folder, path: ., detector: {demo_detector}}}]\n")
+    return path
+
+
+def test_check_of_what_is_well(config: Path, earshot: Earshot) -> None:
+    ran = earshot("check", "--config", config)
+    assert (ran.code, ran.stderr) == (0, "")
+    assert len(ran.stdout.splitlines()) == 4
+    assert all(line.startswith("ok ") for line in ran.stdout.splitlines())
+
+
+def test_check_in_json(config: Path, earshot: Earshot) -> None:
+    ran = earshot("check", "--config", config, "--json")
+    assert ran.code == 0
+    steps = json.loads(ran.stdout)
+    assert [step["step"] for step in steps] == ["config", "pump: detector", "pump: folder", "broker"]
+    assert all(step["ok"] is True and step["found"] for step in steps)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_check_names_every_step_that_fails(tmp_path: Path, config: Path, earshot: Earshot, as_json: bool) -> None:
+    port = free_port()
+    config.write_text(
+        "sources: [{name: pump, type: folder, path: nowhere, detector: none}]\n"
+        f"mqtt: {{host: 127.0.0.1, port: {port}}}\n"
+    )
+    ran = earshot("check", "--config", config, *(["--json"] if as_json else []))
+
+    assert ran.code == 1
+    assert "3 of 4 steps failed" in ran.stderr
+    found = [step["found"] for step in json.loads(ran.stdout) if not step["ok"]] if as_json else []
+    found = found or [line for line in ran.stdout.splitlines() if line.startswith("BAD")]
+    assert len(found) == 3
+    assert f"{tmp_path / 'none'}: not a detector folder" in found[0]
+    assert f"{tmp_path / 'nowhere'}: No such file or directory" in found[1]
+    assert f"127.0.0.1:{port}" in found[2]
+    assert "Connection refused" in found[2]
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_wrong_configuration_is_told_of_every_mistake(config: Path, earshot: Earshot, command: str) -> None:
+    config.write_text(
+        "sources:\n"
+        "  - {name: a pump, type: folder, path: ., detector: ., colour: blue}\n"
+        "mqtt:\n"
+        "  port: 99999\n"
+        "event: {deadband: 1.0}\n"
+    )
+    ran = earshot(command, "--config", config)
+
+    assert (ran.code, ran.stdout) == (78, "")
+    for line, key in ((2, "name"), (2, "colour"), (4, "mqtt.port"), (5, "event.deadband")):
+        assert any(f"{config}:{line}:" in told and key in told for told in ran.stderr.splitlines()), key
+
+
+def test_a_configuration_that_is_not_there(tmp_path: Path, earshot: Earshot) -> None:
+    ran = earshot("check", "--config", tmp_path / "nowhere.yaml")
+    assert ran.code == 78
+    assert str(tmp_path / "nowhere.yaml") in ran.stderr
+
+
+def test_a_section_that_the_detector_lacks_stops_the_daemon(config: Path, earshot: Earshot) -> None:
+    text = config.read_text().replace("name: pump", "name: pump, section: zeppelin/07")
+    config.write_text(text + f"mqtt: {{host: 127.0.0.1, port: {free_port()}}}\n")
+    ran = earshot("run", "--config", config)
+    assert ran.code == 1
+    assert "zeppelin/07 is not there: expected one of" in ran.stderr
+
+
+def test_bench_in_json(demo_detector: Path, earshot: Earshot) -> None:
+    ran = earshot("bench", "--detector", demo_detector, "--streams", "2", "--json")
+    assert (ran.code, ran.stderr) == (0, "")
+    result = json.loads(ran.stdout)
+    assert {"hop_ms", "streams_per_core", "model_ms_a_stream_of_1", "model_ms_a_stream_of_2"} <= result.keys()
+    assert all(value >= 0 for value in result.values())
+
+
+def test_help_lists_every_command() -> None:
+    shown = CliRunner().invoke(earshot_group, ["--help"])
+    assert shown.exit_code == 0
+    assert listed(shown.stdout) == COMMANDS
+
+
+def listed(help_text: str) -> list[str]:
+    _, _, commands = help_text.partition("Commands:\n")
+    return [line.split()[0] for line in commands.splitlines() if line.startswith("  ") and line[2] != " "]
+
+
+@pytest.fixture
+def without_the_train_extra() -> list[str]:
+    """The command where torch and the rest are not installed: what `import` finds of them is None."""
+    code = f"import sys; sys.modules.update(dict.fromkeys({TRAIN_EXTRA})); from edge.cli import main; main()"
+    return [sys.executable, "-c", code]
+
+
+def test_help_needs_no_torch(without_the_train_extra: list[str]) -> None:
+    ran = run_process([*without_the_train_extra, "--help"])
+    assert (ran.code, ran.stderr) == (0, "")
+    assert listed(ran.stdout) == COMMANDS
+
+
+@pytest.mark.parametrize("arguments", [["train", "data", "--output", "run"], ["export", "--help"], ["evaluate"]])
+def test_a_command_that_lacks_a_package_says_how_to_get_it(
+    without_the_train_extra: list[str], arguments: list[str]
+) -> None:
+    ran = run_process([*without_the_train_extra, *arguments])
+    assert (ran.code, ran.stdout) == (1, "")
+    assert f"earshot {arguments[0]}: " in ran.stderr
+    assert "pip install 'earshot[train]'" in ran.stderr
+    assert "Traceback" not in ran.stderr
