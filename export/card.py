@@ -19,15 +19,16 @@ library_name: earshot
 # {card.name}
 
 Hears when one of these machines starts to sound wrong. Trained by Earshot {card.version} on normal sound alone:
-{card.training["clips"]} clips of {len(card.classes)} classes, preset `{card.network["preset"]}`, high-pass
+{card.training["clips"]} clips of {len(card.classes)} classes, preset `{card.network["preset"]}`, high-pass at
 {card.frontend["f_min_hz"]:g} Hz.
 
 | section | domains | normal windows | threshold ({card.score}) |
 |---|---|---|---|
 {rows}
 
-Ordinary sound scores 1. A normal window exceeds the threshold with a probability of {card.false_alarm_rate:g}, as far
-as cross-fitting on the training recordings can tell; another room, microphone or load may exceed it more often.
+Ordinary sound scores 1. A normal window should exceed the threshold with a probability of {card.false_alarm_rate:g}, as
+far as cross-fitting on the training recordings can tell: n windows were heard to exceed nothing rarer than 1 / (n + 1),
+and a Gamma tail is assumed beyond. Another room, microphone or load may exceed it more often.
 
 Classes of the network that nothing is scored against: {", ".join(others) or "none"}.
 

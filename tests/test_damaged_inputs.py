@@ -1,0 +1,199 @@
+"""A year's folder through the whole line: each file has a finite score or is named with a reason, and nothing stops."""
+
+import csv
+import json
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from edge import detector as detectors
+from edge.archive import readings_of, score_file
+from edge.demo_broker import DemoBroker
+from edge.errors import EarshotError
+from edge.line import Line
+from tests import damage
+from tests.conftest import COMMAND, DEMO, Ran, run_process
+from tests.damage import KINDS, Damage, damaged_inputs
+
+DETECTOR = detectors.read(DEMO / "detector")
+WINDOW_SECONDS = DETECTOR.plan.window_samples / 16_000
+TOO_SHORT = {"silence", "too-short"}
+NOT_FOUND = {"folder", "vanished"}
+"""Kinds that no folder lists: one is looked into, the other is gone."""
+
+
+@pytest.fixture(scope="module")
+def damages(tmp_path_factory: pytest.TempPathFactory) -> list[Damage]:
+    """The 200 inputs, those with sound a little longer than one window."""
+    with pytest.MonkeyPatch.context() as patch:
+        long_tone = partial(_tone_of, damage.tone, WINDOW_SECONDS + 0.1)
+        patch.setattr(damage, "tone", long_tone)
+        return damaged_inputs(tmp_path_factory.mktemp("damage"))
+
+
+def _tone_of(tone: Callable[..., damage.Sound], seconds: float, rng: np.random.Generator, **more: Any) -> damage.Sound:
+    return tone(rng, **{**more, "seconds": seconds})
+
+
+def folder_of(damages: list[Damage]) -> Path:
+    return damages[0].path.parent
+
+
+def listed(damages: list[Damage]) -> list[Damage]:
+    return [each for each in damages if each.kind not in NOT_FOUND]
+
+
+def named(path: Path, text: str) -> bool:
+    """Whether `text`, from standard error, names `path` and gives a reason; Python spells odd bytes there."""
+    return f"{path}: ".encode(errors="backslashreplace").decode() in text
+
+
+def check_each(damages: list[Damage], scores: dict[str, list[float]], told: str) -> None:
+    """One of two for each file: finite scores, or its name and a reason on stderr."""
+    for each in listed(damages):
+        has_scores = bool(scores.get(str(each.path)))
+        assert all(math.isfinite(score) for score in scores.get(str(each.path), []))
+        if each.expected == "refused" or each.kind in TOO_SHORT:
+            assert not has_scores, each
+        elif each.expected == "accepted":
+            assert has_scores, each
+        assert named(each.path, told) != has_scores, each
+    assert "Traceback" not in told
+
+
+# --- From the archive ---
+
+
+def test_score_of_a_damaged_folder(damages: list[Damage], tmp_path: Path) -> None:
+    output = tmp_path / "scores.csv"
+    ran = run_process([*COMMAND, "score", folder_of(damages), "--detector", DETECTOR.path, "--output", output])
+
+    assert ran.code == 1
+    _, *rows = csv.reader(output.read_text(encoding="utf-8", errors="surrogateescape").splitlines(keepends=True))
+    scores = {path: [float(score)] for path, _, score, _, _ in rows}
+    assert len(scores) == len(rows)
+    check_each(damages, scores, ran.stderr)
+    assert f"{len(listed(damages)) - len(rows)} of {len(listed(damages))} files have no score" in ran.stderr
+
+
+def test_replay_of_a_damaged_folder(damages: list[Damage]) -> None:
+    ran = run_process([*COMMAND, "replay", folder_of(damages), "--detector", DETECTOR.path, "--json"])
+    assert ran.code == 1
+
+    heard: dict[str, list[float]] = {}
+    for record in records_of(ran):
+        heard.setdefault(record["path"], []).append(record["score"])
+    for each in listed(damages):
+        assert all(math.isfinite(score) for score in heard.get(str(each.path), []))
+        # What came before the damage was reached has gone out; that there is damage has to be said all the same.
+        if each.expected == "refused":
+            assert named(each.path, ran.stderr), each
+        if each.expected == "accepted" and each.kind not in TOO_SHORT:
+            assert heard[str(each.path)], each
+            assert not named(each.path, ran.stderr), each
+    assert "Traceback" not in ran.stderr
+
+
+def test_replay_for_people_names_every_file(damages: list[Damage]) -> None:
+    odd = [each.path for each in damages if each.kind == "odd-name"]
+    ran = run_process([*COMMAND, "replay", *odd, "--detector", DETECTOR.path])
+    assert (ran.code, ran.stderr) == (0, "")
+    assert ran.stdout.count(" windows, highest score ") == len(odd)
+
+
+def records_of(ran: Ran) -> Iterator[dict[str, Any]]:
+    for line in ran.stdout.splitlines():
+        record = json.loads(line, parse_constant=_refuse_constant)
+        if record["type"] == "reading":
+            yield record
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise AssertionError(f"{name} is no JSON")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS])
+def test_nothing_escapes_but_what_we_say(damages: list[Damage], kind: str) -> None:
+    """Asked for by name, as no folder would list some of them."""
+    line = Line(DETECTOR, DETECTOR.section(None))
+    ours = [each for each in damages if each.kind == kind]
+    assert len(ours) >= 3
+    for each in ours[:2] if ours[0].expected == "accepted" else ours:
+        try:
+            scores = score_file(line, each.path)
+        except EarshotError as error:
+            assert str(error).startswith(f"{each.path}: ")
+            assert each.expected != "accepted" or kind in TOO_SHORT
+        else:
+            assert each.expected != "refused"
+            assert all(math.isfinite(score) for score in scores.values())
+
+
+@pytest.mark.parametrize("value", [0.0, 0.25, -1.0, 1.0])
+def test_silence_has_no_score(write_wav: Callable[..., Path], value: float) -> None:
+    path = write_wav("dead.wav", np.full(200_000, value, np.float32))
+    line = Line(DETECTOR, DETECTOR.section(None))
+    with pytest.raises(EarshotError, match=r"dead\.wav: silent or stuck"):
+        score_file(line, path)
+    readings = list(readings_of(line, path))
+    assert readings
+    assert not any(reading.scores for reading in readings)
+
+
+def test_a_line_that_met_damage_scores_the_next_file_as_if_it_had_not(damages: list[Damage]) -> None:
+    def path_of(kind: str) -> Path:
+        return next(each.path for each in damages if each.kind == kind)
+
+    good = path_of("16-khz")
+    used, fresh = (Line(DETECTOR, DETECTOR.section(None)) for _ in range(2))
+    for kind in ("nan", "garbage", "hole", "too-short"):
+        with pytest.raises(EarshotError):
+            score_file(used, path_of(kind))
+    assert score_file(used, good) == score_file(fresh, good)
+
+
+# --- From the daemon ---
+
+
+def test_the_daemon_hears_a_damaged_folder_out(damages: list[Damage], tmp_path: Path) -> None:
+    published: list[tuple[str, bytes]] = []
+    config = tmp_path / "config.yaml"
+    with DemoBroker() as broker:
+        subscriber = paho.Client(CallbackAPIVersion.VERSION2, "subscriber")
+        subscriber.on_connect = lambda client, *_: client.subscribe("#", qos=1)
+        subscriber.on_message = lambda _client, _data, message: published.append((message.topic, message.payload))
+        subscriber.connect(broker.host, broker.port)
+        subscriber.loop_start()
+        config.write_text(
+            "node: hall\n"
+            "sources:\n"
+            f"  - {{name: pump, type: folder, path: {folder_of(damages)}, realtime: false, detector: {DETECTOR.path}}}\n"
+            f"mqtt: {{host: {broker.host}, port: {broker.port}, state_seconds: 0.5}}\n"
+        )
+        ran = run_process([*COMMAND, "run", "--config", config, "--json"])
+        subscriber.disconnect()
+        subscriber.loop_stop()
+
+    assert ran.code == 0
+    assert "Traceback" not in ran.stderr
+    heard = {record["recording"] for record in records_of(ran)}
+    for each in listed(damages):
+        if each.expected == "refused":
+            assert named(each.path, ran.stderr), each
+        if each.expected == "accepted" and each.kind not in TOO_SHORT:
+            assert str(each.path) in heard, each
+            assert not named(each.path, ran.stderr), each
+
+    states = [
+        json.loads(payload, parse_constant=_refuse_constant) for topic, payload in published if topic.endswith("/state")
+    ]
+    assert any(state["status"] == "listening" and state["score"] > 0 for state in states)
+    assert states[-1]["status"] == "lost"
+    assert all(state["status"] == "listening" or state["score"] is None for state in states)
