@@ -5,9 +5,10 @@ The networks have random weights, since a multiplication does not care by what.
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -18,11 +19,11 @@ import torch
 from benchmarks.measure import Table, Work, against, cpu_seconds, ms
 from edge.archive import readings_of
 from edge.detector import Card, Detector, Section, SectionCard
-from edge.frontend import Frontend, FrontendSettings, Samples
+from edge.frontend import Features, Frontend, FrontendSettings, Samples
 from edge.line import Line
 from edge.model import Model
 from edge.ring import HOP_FRAMES
-from edge.scorer import DOMAINS, FloatArray, Gaussian, ScoreName, SectionStatistics
+from edge.scorer import DOMAINS, Gaussian, ScoreName, SectionStatistics
 from export.graph import write_onnx
 from trainer.network import Network, preset
 
@@ -62,54 +63,50 @@ def decision_every_hop(made: Contenders) -> Table:
     frontend = Frontend(made.streaming.frontend)
     hop = _noise(frontend.settings.samples_for(HOP_FRAMES))
     window = _noise(made.paper.plan.window_samples)
-    hop_frames, window_frames = frontend(hop), frontend(window)
+    step = _step(made.streaming.model, frontend(hop)[None])
+    whole = _step(made.paper.model, frontend(window)[None])
     line = _filled_line(made.streaming)
     newest = hop[: made.streaming.plan.hop_samples]
 
+    def eager(frames: Features) -> object:
+        return made.torch_paper(torch.from_numpy(frames)[None, None])
+
+    hop_frames, window_frames = frontend(hop), frontend(window)
     with torch.inference_mode():
         seconds = cpu_seconds(
             {
-                "hop frames": lambda: frontend(hop),
-                "window frames": lambda: frontend(window),
-                "step": _step(made.streaming.model, hop_frames),
-                "onnxruntime": _step(made.paper.model, window_frames),
-                "torch": lambda: made.torch_paper(torch.from_numpy(window_frames)[None, None]),
+                "(a)": lambda: step(frontend(hop)[None]),
+                "(b)": lambda: whole(frontend(window)[None]),
+                "(c)": lambda: eager(frontend(window)),
+                "network of (a)": lambda: step(hop_frames[None]),
+                "network of (b)": lambda: whole(window_frames[None]),
+                "network of (c)": lambda: eager(window_frames),
                 "line": lambda: line.feed(newest),
             }
         )
-    step, whole, eager = seconds["step"], seconds["onnxruntime"], seconds["torch"]
-    decision = seconds["hop frames"] + step
 
-    def row(name: str, frames: float, network: float, goal: str = "") -> list[str]:
-        times = f"{(frames + network) / decision:.1f}x"
-        return [name, ms(frames), ms(network), ms(frames + network), times, goal]
+    def row(name: str, how: str, asked: tuple[float, float] | None = None) -> list[str]:
+        network, together = seconds[f"network of {name}"], seconds[name]
+        times = together / seconds["(a)"]
+        verdict = against(times, *asked) if asked else ""
+        return [f"{name} {how}", ms(together - network), ms(network), ms(together), f"{times:.1f}x", verdict]
 
-    in_runtime, in_torch = ((seconds["window frames"] + each) / decision for each in (whole, eager))
+    alone = [seconds[f"network of {name}"] / seconds["network of (a)"] for name in ("(b)", "(c)")]
+    share = 100 * seconds["line"] / made.streaming.plan.hop_seconds
     return Table(
         "A decision on the newest window, every 0.512 s",
         ("how", "frames, ms", "network, ms", "together, ms", "costs", "asked for"),
         [
-            row("(a) streaming preset, a step of one hop, onnxruntime", seconds["hop frames"], step),
-            row(
-                "(b) paper preset, whole 10 s window, onnxruntime",
-                seconds["window frames"],
-                whole,
-                against(in_runtime, 24, 40),
-            ),
-            row(
-                "(c) paper preset, whole 10 s window, PyTorch eager",
-                seconds["window frames"],
-                eager,
-                against(in_torch, 45, 70),
-            ),
+            row("(a)", "streaming preset, a step of one hop, onnxruntime"),
+            row("(b)", "paper preset, whole 10 s window, onnxruntime", (24, 40)),
+            row("(c)", "paper preset, whole 10 s window, PyTorch eager", (45, 70)),
         ],
-        f"Of the networks alone, (b) costs {whole / step:.1f} and (c) {eager / step:.1f} times (a); of networks that are "
-        f"given their frames, with (a) still computing its own, {whole / decision:.1f} and {eager / decision:.1f}.\n\n"
+        f"Of the networks alone, (b) costs {alone[0]:.1f} and (c) {alone[1]:.1f} times (a).\n\n"
         "All three have the frames of edge/frontend.py. The 45x and 70x were asked for against librosa and PyTorch; "
-        "librosa is no dependency of this project and slower than our frontend, so (c) is the harder opponent.\n\n"
+        "librosa is no dependency of this project, so its own cost is not in (c).\n\n"
         f"The whole line, with ring, band statistics and every score, takes {ms(seconds['line'])} ms a hop: "
-        f"{_share(seconds['line'], made):.2f} % of one core for one microphone. These are warm caches, the same call "
-        "again and again; a daemon that sleeps half a second between two hops finds them cold.",
+        f"{share:.2f} % of one core for one microphone. That is hop after hop without a pause: a daemon that sleeps "
+        "half a second between two finds its caches cold, and needs more.",
     )
 
 
@@ -119,22 +116,28 @@ def many_microphones(made: Contenders) -> Table:
     hop = _noise(frontend.settings.samples_for(HOP_FRAMES))
     line = _filled_line(made.streaming)
     newest = hop[: made.streaming.plan.hop_samples]
-    steps = {f"{n}": _step(model, np.repeat(frontend(hop)[None], n, axis=0)) for n in BATCHES}
-    seconds = cpu_seconds({"frames": lambda: frontend(hop), "line": lambda: line.feed(newest), **steps})
+    works: dict[str, Work] = {"frames": lambda: frontend(hop), "line": lambda: line.feed(newest)}
+    for n in BATCHES:
+        frames = np.repeat(frontend(hop)[None], n, axis=0)
+        works[f"{n}"] = partial(_step(model, frames), frames)
+    seconds = cpu_seconds(works)
 
-    hop_seconds = made.streaming.plan.hop_seconds
     rest = seconds["line"] - seconds["1"] - seconds["frames"]
     rows = []
     for n in BATCHES:
         network = seconds[f"{n}"] / n
-        lean, whole = (int(hop_seconds / (network + seconds["frames"] + more)) for more in (0.0, rest))
-        rows.append([f"{n}", ms(network), ms(network + seconds["frames"]), f"{lean}", f"{whole}", against(whole, 400, 800)])
+        whole = network + seconds["frames"] + rest
+        fit_network, fit_whole = (int(made.streaming.plan.hop_seconds / each) for each in (network, whole))
+        rows.append([f"{n}", ms(network), f"{fit_network}", ms(whole), f"{fit_whole}", against(fit_whole, 400, 800)])
     return Table(
         "Many microphones on one core",
-        ("streams a step", "network, ms", "with frames, ms", "microphones", "with ring and scores", "asked for"),
+        ("streams a step", "network, ms", "microphones", "whole line, ms", "microphones", "asked for"),
         rows,
-        f"Milliseconds a hop of one stream. Ring, band statistics and scores take {ms(rest)} ms more, and are never "
-        "batched. `earshot run` steps each source by itself today: what it carries is the first row.",
+        "Milliseconds a hop of one stream, and how many such streams one core keeps up with: if it did nothing but "
+        "step the network, and with all that a score needs. "
+        f"Frames ({ms(seconds['frames'])} ms), ring, band statistics and scores (together {ms(rest)} ms) are never "
+        "batched; after a step of the network they find nothing of theirs in the caches.\n\n"
+        "`earshot run` steps each source by itself: what it carries today is the first row.",
     )
 
 
@@ -171,28 +174,21 @@ def archive_replay(made: Contenders) -> Table:
     )
 
 
-def _step(model: Model, frames: FloatArray) -> Work:
-    """Return one step of a model whose caches are full, shape (M, F) or (N, M, F); of F frames the last hop is new."""
-    frames = frames if frames.ndim == 3 else frames[None]
+def _step(model: Model, frames: Features) -> Callable[[Features], object]:
+    """Return one step of a model on N streams, with its caches full; of frames (N, M, F) it takes the last hop.
+
+    A network for whole windows has the frames before the last hop for its cache: so it works on all F of them.
+    """
     cache = model.empty_cache(len(frames))
     if frames.shape[2] > HOP_FRAMES:
-        # A network for whole windows: its cache is the frames before.
-        cache = (np.ascontiguousarray(frames[:, None, :, :-HOP_FRAMES]),)
-    else:
-        for _ in range(20):
-            *_, cache = model(frames, cache)
-    newest = np.ascontiguousarray(frames[:, :, -HOP_FRAMES:])
-    return lambda: model(newest, cache)
+        cache = (np.ascontiguousarray(frames[:, np.newaxis, :, :-HOP_FRAMES]),)
+    return lambda frames: model(frames[:, :, -HOP_FRAMES:], cache)
 
 
 def _filled_line(detector: Detector) -> Line:
     line = Line(detector, detector.section(None))
     line.feed(_noise(detector.plan.window_samples))
     return line
-
-
-def _share(seconds: float, made: Contenders) -> float:
-    return 100 * seconds / made.streaming.plan.hop_seconds
 
 
 def _noise(n_samples: int, seed: int = 0) -> Samples:
@@ -226,14 +222,10 @@ def _detector(network: Network, folder: Path) -> Detector:
 
 
 def _statistics(model: Model) -> SectionStatistics:
-    widths: dict[ScoreName, int] = {
-        "mahalanobis": model.embedding_dim,
-        "bands": 2 * model.n_mels,
-        "l90": model.n_mels,
-    }
+    widths: dict[ScoreName, int] = {"mahalanobis": model.embedding_dim, "bands": 2 * model.n_mels, "l90": model.n_mels}
     parts = {
         name: Gaussian(DOMAINS, np.zeros((len(DOMAINS), width), np.float32), np.eye(width, dtype=np.float32))
         for name, width in widths.items()
     }
-    level = np.zeros(model.n_mels, np.float32)
-    return SectionStatistics(parts, dict.fromkeys(widths, (1.0, 1.0)), level, level + 1, class_index=0)
+    level = np.zeros((len(DOMAINS), model.n_mels), np.float32)
+    return SectionStatistics(parts, dict.fromkeys(widths, (1.0, 1.0)), level, level[0] + 1, class_index=0)

@@ -18,6 +18,7 @@ from edge import detector as detectors
 from edge.cli import earshot as earshot_group
 from edge.commands.options import open_output
 from edge.errors import EarshotError
+from edge.scorer import ScoreName
 from edge.source import read_samples
 from tests.conftest import COMMAND, DEMO, Ran, run_process
 
@@ -102,7 +103,9 @@ def test_the_score_of_a_file_is_the_mean_over_its_windows(
 
 
 @pytest.mark.parametrize("name", ["mahalanobis", "bands"])
-def test_another_score_has_a_threshold_of_its_own(clip: Path, demo_detector: Path, earshot: Earshot, name: Any) -> None:
+def test_another_score_has_a_threshold_of_its_own(
+    clip: Path, demo_detector: Path, earshot: Earshot, name: ScoreName
+) -> None:
     (row,) = rows_of(earshot("score", clip, "--detector", demo_detector, "--score", name, "--output", "-").stdout)
     assert float(row["threshold"]) == pytest.approx(DETECTOR.section(None).card.thresholds[name], rel=1e-6)
 
@@ -143,7 +146,7 @@ def test_a_file_that_cannot_be_scored_is_named_and_has_no_row(
     assert [Path(row["path"]).stem for row in rows_of((folder / "scores.csv").read_text())] == ["noise", "well"]
 
 
-@pytest.mark.parametrize("name", [b"\xff \n.wav", 'a,b "c".wav'.encode()])
+@pytest.mark.parametrize("name", [b"\xff \n.wav", b'a,b "c".wav'])
 @pytest.mark.parametrize("output", ["-", "scores.csv"])
 def test_any_name_comes_back_from_the_table(
     clip: Path, tmp_path: Path, demo_detector: Path, name: bytes, output: str
@@ -405,10 +408,8 @@ def test_a_name_that_no_configuration_could_hold_is_refused(
 
 def test_enrolling_needs_no_torch(normal_sound: Path, tmp_path: Path, demo_detector: Path) -> None:
     code = "import sys\nfrom edge.cli import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
-    ran = run_process(
-        [sys.executable, "-c", code, "enroll", "compressor", "--from", normal_sound]
-        + ["--detector", demo_detector, "--output", tmp_path / "new"]
-    )
+    options: list[str | Path] = ["--from", normal_sound, "--detector", demo_detector, "--output", tmp_path / "new"]
+    ran = run_process([sys.executable, "-c", code, "enroll", "compressor", *options])
     assert ran.code == 0
     assert not {name.split(".")[0] for name in ran.stderr.split()} & {*TRAIN_EXTRA, "trainer", "export"}
 

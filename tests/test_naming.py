@@ -25,8 +25,8 @@ from trainer.dataset import Clip, read_layout
         ("anomaly_id_06_00000123.wav", Named("06", "source", "anomaly", "")),
         ("id_01_00000000.wav", Named("01", "source", None, "")),
         # 2021
-        ("section_00_source_train_normal_0000_strength_1_ambient.wav", Named("00", "source", "normal", "strength_1_ambient")),
-        ("section_02_target_train_normal_0002_strength_2_ambient.wav", Named("02", "target", "normal", "strength_2_ambient")),
+        ("section_00_source_train_normal_0000_strength_1_amb.wav", Named("00", "source", "normal", "strength_1_amb")),
+        ("section_02_target_train_normal_0002_strength_2_amb.wav", Named("02", "target", "normal", "strength_2_amb")),
         ("section_01_target_test_anomaly_0003.wav", Named("01", "target", "anomaly", "")),
         ("section_03_source_test_0199.wav", Named("03", "source", None, "")),
         # 2022 to 2025
@@ -112,7 +112,7 @@ def test_a_relative_path_is_read_like_an_absolute_one(
     ],
 )
 def test_no_section_is_guessed(detector: Detector, path: str, asked: str | None, expected: str) -> None:
-    with pytest.raises(DetectorError, match="expected .*pump/00, pump/01, fan/00") as refused:
+    with pytest.raises(DetectorError, match=r"expected .*pump/00, pump/01, fan/00") as refused:
         section_of(Path(path), detector, asked)
     assert expected in str(refused.value)
 
@@ -231,10 +231,10 @@ def test_a_relative_path_has_the_name_of_its_folder(tree: Tree, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("names", "paths", "expected"),
     [
-        (["pump/train/anomaly_id_00_00000000.wav"], ["."], r"anomaly_id_00_00000000\.wav: an anomaly among the training"),
+        (["pump/train/anomaly_id_00_00000000.wav"], ["."], r"_00000000\.wav: an anomaly among the training"),
         (["pump/train/section_00_target_train_anomaly_0000.wav"], ["pump"], r"_anomaly_0000\.wav: an anomaly among"),
         (["pump/train/0001.wav"], ["."], r"pump/train/0001\.wav: not a DCASE name: expected section_NN_"),
-        (["a/pump/train/id_00_0000.wav", "b/pump/train/id_00_0000.wav"], ["a", "b"], r"b/pump: machine pump is also in .*a/pump"),
+        (["a/pump/train/id_00_0.wav", "b/pump/train/id_00_0.wav"], ["a", "b"], r"machine pump is also in .*a/pump"),
         (["a/pump/train/id_00_0000.wav", "pump/x/0001.wav"], ["a", "pump"], r"machine pump is also in "),
         (["empty/.hidden"], ["empty"], r"empty: no folders in it: expected train/ and test/"),
         (["pump/train/readme.txt"], ["pump"], r"pump/train: holds no recordings"),

@@ -76,5 +76,9 @@ def _source(source: SourceSettings) -> str:
 def _broker(mqtt: MqttSettings) -> str:
     if mqtt.host is None:
         return "inside the process, for the demo"
-    with socket.create_connection((mqtt.host, mqtt.broker_port), BROKER_SECONDS):
-        return f"{mqtt.host}:{mqtt.broker_port} answers"
+    address = f"{mqtt.host}:{mqtt.broker_port}"
+    try:
+        socket.create_connection((mqtt.host, mqtt.broker_port), BROKER_SECONDS).close()
+    except OSError as error:
+        raise EarshotError(f"{address}: {error.strerror or error}") from error
+    return f"{address} answers"

@@ -1,5 +1,6 @@
 """`earshot enroll`: learn a machine from its normal sound alone."""
 
+import re
 from pathlib import Path
 
 import click
@@ -7,6 +8,7 @@ import click
 from edge import detector as detectors
 from edge.commands.options import detector_option
 from edge.enroll import enroll
+from edge.errors import EarshotError
 from edge.golden import verify
 from edge.source import find_audio
 
@@ -18,6 +20,10 @@ from edge.source import find_audio
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Detector folder to write.")
 def command(name: str, folder: Path, detector_path: Path, output: Path) -> None:
     """Learn machine NAME: its statistics and its threshold on an existing detector's embedding. Needs no torch."""
+    if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name):
+        raise EarshotError(
+            f"{name!r}: expected 1 to 64 letters, digits, _ or -, as sources.section of a config takes it"
+        )
     base = detectors.read(detector_path)
     verify(base)
     enrolled = enroll(name, find_audio(folder), base, output)

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO
 
@@ -25,14 +26,17 @@ channel_option = click.option(
 def open_output(path: Path) -> Iterator[IO[str]]:
     """Open a text file that appears under its name only when it is complete; `-` is stdout.
 
+    Names of files go out as the bytes that they are, UTF-8 or not.
     Raises EarshotError if it cannot be written.
     """
     if str(path) == "-":
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="surrogateescape")
         yield sys.stdout
         return
     part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("w", encoding="utf-8") as stream:
+        with part.open("w", encoding="utf-8", errors="surrogateescape") as stream:
             yield stream
         part.replace(path)
     except OSError as error:

@@ -70,6 +70,7 @@ class _Replay:
         self, file: Path, detector: Detector, section: Section, settings: EventSettings, as_json: bool
     ) -> None:
         self._file = file
+        self._shown = click.format_filename(file)  # a name need not be UTF-8, and a terminal takes nothing else
         self._section = section
         self._rate_hz = detector.frontend.sample_rate_hz
         self._score_name = settings.score or detector.card.score
@@ -89,7 +90,7 @@ class _Replay:
             self._print_event(event)
         if not self._as_json:
             highest = f"highest score {max(self._scores):.3f}" if self._scores else "no score"
-            click.echo(f"{self._file}: {len(self._scores)} windows, {highest}, threshold {self._events.threshold:.3f}")
+            click.echo(f"{self._shown}: {len(self._scores)} windows, {highest}, threshold {self._events.threshold:.3f}")
 
     def _judge(self, reading: Reading) -> None:
         end_seconds = reading.end_sample / self._rate_hz
@@ -123,4 +124,4 @@ class _Replay:
             click.echo(json.dumps({"type": "event", "path": str(self._file), **asdict(event)}))
             return
         bands = ", ".join(f"{b.hz_lo:.0f}-{b.hz_hi:.0f} Hz {b.delta_db:+.0f} dB" for b in event.bands)
-        click.echo(f"{self._file}: {event.time:8.2f} s {event.kind}: score {event.score:.3f} {bands}".rstrip())
+        click.echo(f"{self._shown}: {event.time:8.2f} s {event.kind}: score {event.score:.3f} {bands}".rstrip())

@@ -35,6 +35,7 @@ def _run(config: Config, seconds: float | None, as_json: bool) -> None:
 
 def _run_demo(config: Config, seconds: float | None, as_json: bool) -> None:
     """Run with a broker inside this process, and show what a subscriber sees."""
+    set_up_logging("error")  # the subscriber tells the same story
     from edge.demo_broker import DemoBroker  # amqtt is no dependency of a device
     from edge.subscriber import Subscriber
 
