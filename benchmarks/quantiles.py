@@ -1,4 +1,4 @@
-"""Which quantile of a band's level over time tells a machine from its surroundings? No network; the table of results.md.
+"""Which quantile of a band's level over time tells a machine from its surroundings? Without a network.
 
 python -m benchmarks.quantiles DATA/uav
 """

@@ -137,7 +137,8 @@ def many_microphones(made: Contenders) -> Table:
         "step the network, and with all that a score needs. "
         f"Frames ({ms(seconds['frames'])} ms), ring, band statistics and scores (together {ms(rest)} ms) are never "
         "batched; after a step of the network they find nothing of theirs in the caches.\n\n"
-        "`earshot run` steps each source by itself: what it carries today is the first row.",
+        "`earshot run` steps each source by itself: what it carries today is the first row. No line batches yet, so "
+        "the whole line of the others is a sum, not a measurement.",
     )
 
 

@@ -9,17 +9,23 @@
 N and m may each be free or fixed by the graph; a graph with m fixed is stepped hop by hop. The numbers are the same.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from edge.errors import DetectorError
 from edge.frontend import Features
 from edge.ring import HOP_FRAMES
+
+# onnxruntime 1.32 reports usage to its maker unless it is told not to before it is loaded. Nothing leaves a device but
+# over MQTT.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime
 
 Embedding = NDArray[np.float32]
 Logits = NDArray[np.float32]

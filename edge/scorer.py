@@ -98,7 +98,8 @@ def band_levels(bands: FloatArray) -> FloatArray:
     From mean and deviation as if levels were normally distributed, Leq = mean + ln(10) / 20 * deviation^2, the rule of
     traffic noise: knocks raise it although they hardly move the mean.
     """
-    return bands[..., 0, :] + np.float32(np.log(10) / 20) * np.square(bands[..., 1, :])
+    levels = bands[..., 0, :] + np.log(10) / 20 * np.square(bands[..., 1, :])
+    return levels.astype(np.float32)
 
 
 def quantities(embedding: FloatArray, bands: FloatArray) -> dict[ScoreName, FloatArray]:

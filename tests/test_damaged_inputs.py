@@ -16,7 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from edge import detector as detectors
 from edge.archive import readings_of, score_file
 from edge.demo_broker import DemoBroker
-from edge.errors import EarshotError
+from edge.errors import EarshotError, SourceError
 from edge.line import Line
 from tests import damage
 from tests.conftest import COMMAND, DEMO, Ran, run_process
@@ -139,6 +139,31 @@ def score_or_reason(line: Line, path: Path) -> list[float] | str:
         return str(error)
 
 
+@pytest.mark.parametrize("kind", ["nan", "cut", "garbage"])
+def test_damage_after_the_first_window_takes_the_score_with_it(
+    tmp_path: Path, rng: np.random.Generator, kind: str
+) -> None:
+    """A file has a score only if it was read to its end; its readings up to the damage have gone out by then."""
+    path = tmp_path / ("late.wav" if kind == "nan" else "late.flac")
+    samples = damage.tone(rng, seconds=2 * WINDOW_SECONDS)
+    if kind == "nan":
+        samples[-1] = np.nan
+    damage.write(path, samples, subtype="FLOAT" if kind == "nan" else "PCM_16")
+    content = path.read_bytes()
+    if kind == "cut":
+        path.write_bytes(content[:-1000])
+    if kind == "garbage":
+        path.write_bytes(content[:-1000] + rng.bytes(500) + content[-500:])
+
+    line = Line(DETECTOR, DETECTOR.section(None))
+    readings = readings_of(line, path, block_samples=1600)
+    assert math.isfinite(next(readings).scores["fused"])
+    with pytest.raises(SourceError, match=path.name):
+        list(readings)
+    with pytest.raises(SourceError, match=path.name):
+        score_file(line, path)
+
+
 @pytest.mark.parametrize("value", [0.0, 0.25, -1.0, 1.0])
 def test_silence_has_no_score(write_wav: Callable[..., Path], value: float) -> None:
     path = write_wav("dead.wav", np.full(200_000, value, np.float32))
@@ -188,12 +213,15 @@ def test_the_daemon_hears_a_damaged_folder_out(damages: list[Damage], tmp_path: 
 
     assert ran.code == 0
     assert "Traceback" not in ran.stderr
-    heard = {record["recording"] for record in records_of(ran)}
+    windows: dict[str, list[int]] = {}
+    for record in records_of(ran):
+        windows.setdefault(record["recording"], []).append(record["end_sample"])
     for each in listed(damages):
         if each.expected == "refused":
             assert refused(each.path, ran.stderr), each
         if each.expected == "accepted" and each.kind not in TOO_SHORT:
-            assert str(each.path) in heard, each
+            # One window, its own: no window reaches from one file into the next.
+            assert windows[str(each.path)] == [DETECTOR.plan.window_samples], each
             assert not refused(each.path, ran.stderr), each
 
     states = [
