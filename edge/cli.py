@@ -90,7 +90,9 @@ class _JournalFormatter(logging.Formatter):
 def main() -> None:
     """Run the command line and exit."""
     try:
-        sys.exit(earshot.main(standalone_mode=False) or 0)
+        code = earshot.main(standalone_mode=False) or 0
+        sys.stdout.flush()
+        sys.exit(code)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:

@@ -92,6 +92,7 @@ class Daemon:
             log.exception("%s: a defect of ours", listener.name)
             self._failure = error
             self._stop.set()
+            listener.lose("a defect of ours", "source_lost")
 
     def _watch(self, threads: Sequence[threading.Thread], until: float | None) -> None:
         """Say how we are, until there is a reason to stop."""
@@ -159,9 +160,9 @@ class Listener:
             heard_before = self._n_blocks
             reason = self._listen()
             if self._stop.is_set():
-                self._lose("shutting down", "shutdown")
+                self.lose("shutting down", "shutdown")
             else:
-                self._lose(reason or "the sound has ended", "source_lost")
+                self.lose(reason or "the sound has ended", "source_lost")
             if reason is None or isinstance(self._settings, StdinSettings):
                 return
             if self._n_blocks > heard_before:
@@ -223,7 +224,8 @@ class Listener:
         if time.monotonic() >= self._next_state:
             self._say_state(reading, heard_until)
 
-    def _lose(self, reason: str, why: Reason) -> None:
+    def lose(self, reason: str, why: Reason) -> None:
+        """Nothing more is heard: close the episode, and say so."""
         self._tell(self._events.interrupt(why))
         self._enter("lost", reason)
         self._publisher.availability(self.name, False)
@@ -286,7 +288,7 @@ class Listener:
             "threshold": _rounded(event.threshold),
             "duration_s": round(event.duration_s, 3),
             "bands": [asdict(band) for band in event.bands],
-            "reason": event.reason,
+            **({"reason": event.reason} if event.reason else {}),
             "detector": {
                 "name": self._detector.card.name,
                 "version": self._detector.card.version,

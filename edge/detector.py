@@ -6,11 +6,12 @@
     golden.flac     a recording, with the scores it must give in detector.json
     MODEL_CARD.md   the same for people
 
-A detector is written whole or not at all: into a folder beside it, then renamed.
+A detector is written whole or not at all: into a folder beside it, then renamed. The one before stays as `<name>.old`.
 """
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -28,6 +29,8 @@ from edge.frontend import FrontendSettings
 from edge.model import Model
 from edge.ring import HopPlan
 from edge.scorer import FUSED_PARTS, SCORE_NAMES, Domain, Gaussian, ScoreName, SectionStatistics
+
+log = logging.getLogger(__name__)
 
 SCHEMA: Final = 1
 
@@ -134,6 +137,9 @@ def read(path: Path) -> Detector:
 
     Raises DetectorError that names the file, what came and what was expected.
     """
+    if not path.exists() and _old(path).is_dir():
+        log.warning("%s: not there, as after a crash while it was replaced: the one before is used", path)
+        path = _old(path)
     if not path.is_dir():
         raise DetectorError(f"{path}: not a detector folder: expected a folder with detector.json in it")
     card = _read_card(path / "detector.json")
@@ -204,8 +210,8 @@ def file_sha256(path: Path) -> str:
 
 
 def _put_in_place(folder: Path, path: Path) -> None:
-    """Give the new folder its name; a crash in between leaves either the old detector or `<name>.old`."""
-    old = path.with_name(f"{path.name}.old")
+    """Give the new folder its name, and keep the one before as `<name>.old`, which `read` takes after a crash here."""
+    old = _old(path)
     if path.exists():
         shutil.rmtree(old, ignore_errors=True)
         path.rename(old)
@@ -213,7 +219,10 @@ def _put_in_place(folder: Path, path: Path) -> None:
     descriptor = os.open(path.parent, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
-    shutil.rmtree(old, ignore_errors=True)
+
+
+def _old(path: Path) -> Path:
+    return path.with_name(f"{path.name}.old")
 
 
 def _read_card(path: Path) -> Card:

@@ -99,7 +99,7 @@ def band_levels(bands: FloatArray) -> FloatArray:
     traffic noise: knocks raise it although they hardly move the mean.
     """
     levels = bands[..., 0, :] + np.log(10) / 20 * np.square(bands[..., 1, :])
-    return levels.astype(np.float32)
+    return np.asarray(levels, np.float32)
 
 
 def quantities(embedding: FloatArray, bands: FloatArray) -> dict[ScoreName, FloatArray]:

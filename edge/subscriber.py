@@ -75,7 +75,7 @@ def _state(state: dict[str, Any]) -> str:
 def _event(event: dict[str, Any]) -> str:
     bands = ", ".join(f"{b['hz_lo']:.0f}-{b['hz_hi']:.0f} Hz {b['delta_db']:+.0f} dB" for b in event["bands"])
     why = f" because {bands}" if bands else ""
-    reason = f", {event['reason']}" if event["reason"] else ""
+    reason = f", {event['reason']}" if "reason" in event else ""
     return f"*** episode {event['kind']}{reason}: {event['machine']} scores {event['score']:.2f}{why}"
 
 

@@ -148,3 +148,9 @@ def write_again(
         model_card="# again\n",
         check=check,
     )
+
+
+def test_after_a_crash_while_it_was_replaced_the_one_before_is_read(folder: Path) -> None:
+    write_again(detectors.read(folder), folder)
+    shutil.rmtree(folder)  # what a crash between the two renames leaves
+    verify(detectors.read(folder))

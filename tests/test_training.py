@@ -4,7 +4,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from edge.errors import ConfigError, EarshotError  # noqa: E402
 from edge.golden import verify  # noqa: E402
 from export.bundle import export  # noqa: E402
 from export.gate import check_runtime  # noqa: E402
+from tests.conftest import COMMAND  # noqa: E402
 from trainer.dataset import read_layout  # noqa: E402
 from trainer.evaluate import grade, score_clips, table  # noqa: E402
 from trainer.recipe import Recipe, load_recipe  # noqa: E402
@@ -105,7 +105,7 @@ def test_nothing_is_written_when_the_gate_closes(run: Path, tmp_path: Path, monk
 def test_killed_and_resumed_is_as_if_nothing_had_happened(run: Path, factory: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     shutil.copy(run / "recipe.yaml", recipe)
-    command = [sys.executable, "-m", "edge.cli", "train", str(factory), "--recipe", str(recipe)]
+    command = [*COMMAND, "train", str(factory), "--recipe", str(recipe)]
     command += ["--output", str(tmp_path / "run")]
     metrics = tmp_path / "run" / "metrics.jsonl"
 

@@ -7,6 +7,7 @@
 A path may be the root, one machine, or a folder of classes. Nothing is opened here but folders.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,39 +43,42 @@ class Clip:
 
 
 def read_layout(paths: Iterable[Path]) -> list[Clip]:
-    """Return every clip below the given folders, sorted by path.
+    """Return every clip below the given folders, sorted by path; a machine that is given twice is read once.
 
-    Raises EarshotError that names the folder or the file where the layout is not one of those above.
+    Raises EarshotError that names the folder or the file where the layout is not one of those above, or where two
+    folders claim to be the same machine.
     """
-    clips = sorted(clip for path in paths for clip in _read(path))
     machines: dict[str, Path] = {}
-    for clip in clips:
-        root = _machine_folder(clip)
-        if machines.setdefault(clip.machine, root) != root:
-            raise EarshotError(
-                f"{root}: machine {clip.machine} is also in {machines[clip.machine]}: expected one folder a machine"
-            )
-    return clips
+    for path in paths:
+        for folder in _machine_folders(Path(os.path.abspath(path))):  # noqa: PTH100  resolve() would follow links
+            if machines.setdefault(folder.name, folder) != folder:
+                raise EarshotError(
+                    f"{folder}: machine {folder.name} is also in {machines[folder.name]}: expected one folder a machine"
+                )
+    return sorted(clip for folder in machines.values() for clip in _read(folder))
 
 
-def _machine_folder(clip: Clip) -> Path:
-    return clip.path.parent.parent
+def _machine_folders(path: Path) -> list[Path]:
+    """Return the folder itself if it is a machine or holds classes, or the machines in it."""
+    folders = _folders_in(path)
+    if any(folder.name in _SPLITS for folder in folders):
+        return [path]
+    return [folder for folder in folders if any((folder / split).is_dir() for split in _SPLITS)] or [path]
+
+
+def _folders_in(path: Path) -> list[Path]:
+    if not path.is_dir():
+        raise EarshotError(f"{path}: not a folder: expected recordings in the DCASE layout or a folder a class")
+    folders = [folder for folder in sorted(path.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
+    if not folders:
+        raise EarshotError(f"{path}: no folders in it: expected train/ and test/, machines, or a folder a class")
+    return folders
 
 
 def _read(path: Path) -> Iterator[Clip]:
-    path = path.absolute()
-    if not path.is_dir():
-        raise EarshotError(f"{path}: not a folder: expected recordings in the DCASE layout or a folder a class")
-    folders = [p for p in sorted(path.iterdir()) if p.is_dir() and not p.name.startswith(".")]
-    if any(p.name in _SPLITS for p in folders):
-        yield from _read_machine(path, folders)
-    elif machines := [p for p in folders if any((p / split).is_dir() for split in _SPLITS)]:
-        for machine in machines:
-            yield from _read(machine)
-    elif folders:
-        yield from _read_classes(path, folders)
-    else:
-        raise EarshotError(f"{path}: no folders in it: expected train/ and test/, machines, or a folder a class")
+    folders = _folders_in(path)
+    is_machine = any(folder.name in _SPLITS for folder in folders)
+    return _read_machine(path, folders) if is_machine else _read_classes(path, folders)
 
 
 def _read_machine(path: Path, folders: list[Path]) -> Iterator[Clip]:

@@ -27,7 +27,14 @@ def command(path: Path, seconds: float | None, as_json: bool) -> None:
 
 
 def _run(config: Config, seconds: float | None, as_json: bool) -> None:
-    daemon = Daemon(config, _print_json if as_json else None)
+    def print_record(record: Record) -> None:
+        try:
+            sys.stdout.write(json.dumps(record) + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader has left, as `head` does
+            daemon.stop()
+
+    daemon = Daemon(config, print_record if as_json else None)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: daemon.stop())
     daemon.run(seconds)
@@ -44,8 +51,3 @@ def _run_demo(config: Config, seconds: float | None, as_json: bool) -> None:
         mqtt = config.mqtt.model_copy(update={"host": broker.host, "port": broker.port, "state_seconds": 2.0})
         with Subscriber(broker.port, f"{mqtt.topic_prefix}/#", quiet=as_json):
             _run(config.model_copy(update={"mqtt": mqtt}), seconds, as_json)
-
-
-def _print_json(record: Record) -> None:
-    sys.stdout.write(json.dumps(record) + "\n")
-    sys.stdout.flush()

@@ -47,6 +47,8 @@ def command(
     """
     detector = detectors.read(detector_path)
     verify(detector)
+    if section is not None:
+        detector.section(section)  # once, before a table is begun
     files = [file for path in paths for file in find_audio(path)]
     lines: dict[str, Line] = {}
     n_skipped = 0
