@@ -111,6 +111,9 @@ def write_onnx(network: Network, path: Path, properties: dict[str, str]) -> None
             dynamic_shapes=(frames, tuple({0: streams} for _ in state)),
         )
     model = onnx.load(path)
+    for part in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output, model.graph):
+        part.ClearField("metadata_props")  # the exporter's stack traces, with the paths of whoever exported
+        part.ClearField("doc_string")
     onnx.helper.set_model_props(model, properties)
     onnx.save(model, path)
 

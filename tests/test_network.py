@@ -84,6 +84,13 @@ def test_one_file_without_external_data(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 
 
+def test_nothing_of_the_computer_that_exported_is_in_the_file(tmp_path: Path) -> None:
+    write_onnx(random_network(), tmp_path / "model.onnx", {})
+    content = (tmp_path / "model.onnx").read_bytes()
+    assert str(Path(__file__).parents[1]).encode() not in content
+    assert b".py" not in content
+
+
 def compare_with_whole_windows(network: Network, model: Model) -> None:
     window = network.settings.window_frames
     prime = -window % 16
