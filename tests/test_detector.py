@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from edge import detector as detectors
+from edge.archive import score_file
 from edge.errors import DetectorError
 from edge.golden import verify
+from edge.line import Line
+from edge.source import find_audio
 from tests.conftest import DEMO
 
 
@@ -154,3 +157,10 @@ def test_after_a_crash_while_it_was_replaced_the_one_before_is_read(folder: Path
     write_again(detectors.read(folder), folder)
     shutil.rmtree(folder)  # what a crash between the two renames leaves
     verify(detectors.read(folder))
+
+
+def test_the_shipped_clips_are_told_apart() -> None:
+    detector = detectors.read(DEMO / "detector")
+    line, threshold = Line(detector, detector.section(None)), detector.section(None).card.thresholds["fused"]
+    for clip in find_audio(DEMO / "clips"):
+        assert (score_file(line, clip)["fused"] > threshold) == ("anomaly" in clip.name)

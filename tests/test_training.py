@@ -157,6 +157,18 @@ def test_a_wrong_recipe_names_every_mistake(tmp_path: Path) -> None:
     assert "papyrus" in text
 
 
+def test_without_a_compiler_training_goes_on(
+    factory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_compiler(_: object) -> None:
+        raise RuntimeError("g++: not found")
+
+    monkeypatch.setattr(torch, "compile", lambda _: no_compiler)
+    train(training_clips(factory), SMALL.model_copy(update={"epochs": 1, "compile": True}), tmp_path / "run")
+    assert "goes on without it" in caplog.text
+    assert load_network(tmp_path / "run")[1] == ["fan/00", "pump/00"]
+
+
 @pytest.mark.parametrize("start", [0, 7])
 def test_short_clips_are_repeated(start: int) -> None:
     import numpy as np

@@ -7,6 +7,8 @@ The detector beside it was made from recordings of the same simulated machines:
     earshot simulate DATA --sections 2 --train-source 24 --train-target 3 --test 12
     earshot train DATA --output RUN
     earshot export RUN --output edge/demo/detector --name simulated-pump --section pump/00 --false-alarm-rate 0.001
+
+and `edge/demo/clips` are six of the test clips in DATA, which the network has not heard.
 """
 
 import sys
