@@ -29,7 +29,7 @@ Domain = Literal["source", "target"]
 DOMAINS: Final[tuple[Domain, ...]] = get_args(Domain)
 
 L90_QUANTILE: Final = 0.1
-"""From 2 to 20 % rank alike on real clips (docs/ablation.md); the minimum itself is one frame's chance."""
+"""From 2 to 20 % rank alike on real clips (docs/results.md); the minimum itself is one frame's chance."""
 
 FloatArray = NDArray[np.float32]
 

@@ -4,7 +4,7 @@
 
 `paper`      zero padding in time, one PReLU slope a channel, windows of 311 frames (10 s): the reference.
 `streaming`  no padding in time, one PReLU slope a layer: a window's columns can be cached, and a step of 16 new
-             frames gives the same numbers as the whole window (DESIGN in docs/streaming.md).
+             frames gives the same numbers as the whole window.
 """
 
 from dataclasses import dataclass
