@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ import yaml
 from edge import __version__
 from edge import detector as detectors
 from edge.detector import Card, Detector, Section
-from edge.errors import EarshotError
+from edge.errors import EarshotError, SourceError
 from edge.frontend import FrontendSettings
 from edge.golden import golden_scores
 from edge.line import Ear
@@ -98,13 +99,21 @@ def data_sha256(clips: Sequence[Clip]) -> str:
 
 
 def _long_enough(clips: Sequence[Clip], sections: Mapping[str, Section], detector: Detector) -> list[Path]:
-    """Return clips of the sections, in turn, each a window long at least: they are the proof and the golden sound."""
+    """Return a few clips of the sections, in turn, that can be read and are a window long: proof and golden sound."""
     per_section = [[clip.path for clip in clips if clip.name == name] for name in sections]
     in_turn = [path for paths in zip(*per_section, strict=False) for path in paths]
     first = per_section[0][:2]
     chosen = [*first, *(path for path in in_turn if path not in first)]
-    long = [path for path in chosen if read_samples(path).size >= detector.plan.window_samples]
-    return long[:GATE_CLIPS]
+    usable = (path for path in chosen if _n_samples(path) >= detector.plan.window_samples)
+    return list(islice(usable, GATE_CLIPS))
+
+
+def _n_samples(path: Path) -> int:
+    """Zero for a recording that cannot be used: training has named it and left it out, and so does the proof."""
+    try:
+        return read_samples(path).size
+    except SourceError:
+        return 0
 
 
 def _write_golden(path: Path, clips: Sequence[Path]) -> None:

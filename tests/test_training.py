@@ -143,6 +143,7 @@ def test_a_damaged_recording_is_named_and_left_out(
     victim.write_bytes(victim.read_bytes()[:5000])
     train(training_clips(data), SMALL.model_copy(update={"epochs": 1}), tmp_path / "run")
     assert victim.name in caplog.text
+    verify(export(tmp_path / "run", tmp_path / "detector", name="small", false_alarm_rate=0.05))
 
 
 def test_a_wrong_recipe_names_every_mistake(tmp_path: Path) -> None:
