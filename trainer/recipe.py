@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from edge.strict_yaml import Settings, load_settings
-from trainer.network import Branch, NetworkSettings, preset
+from trainer.network import Branch, NetworkSettings, Stem, preset
 
 
 class Recipe(Settings):
@@ -15,9 +15,13 @@ class Recipe(Settings):
 
     preset: Literal["streaming", "paper"] = "streaming"
     f_min_hz: float = Field(0.0, ge=0, lt=8000, description="high-pass cut-off of the frontend, Hz (Table 7)")
+    pad_time: bool | None = Field(None, description="zero padding along time; null: as the preset has it")
+    slope_per_channel: bool | None = Field(None, description="a PReLU slope a channel; null: as the preset has it")
     linear_branch: Branch = "all"
+    stem: Stem = "dense"
     stem_channels: int = Field(64, ge=1)
     stage_channels: tuple[int, ...] = Field((128, 128, 128), min_length=3, max_length=3, strict=False)
+    expansions: tuple[int, ...] = Field((2, 4, 4), min_length=3, max_length=3, strict=False)
     head_channels: int = Field(512, ge=1)
     dropout: float = Field(0.2, ge=0, lt=1)
 
@@ -38,8 +42,12 @@ class Recipe(Settings):
 
     def network(self) -> NetworkSettings:
         """Return the settings of the network that this recipe trains."""
-        own = ("linear_branch", "stem_channels", "stage_channels", "head_channels", "dropout")
-        return replace(preset(self.preset), **{name: getattr(self, name) for name in own})
+        own = (
+            *("pad_time", "slope_per_channel", "linear_branch", "stem", "stem_channels", "stage_channels"),
+            *("expansions", "head_channels", "dropout"),
+        )
+        given = {name: getattr(self, name) for name in own if getattr(self, name) is not None}
+        return replace(preset(self.preset), **given)
 
 
 def load_recipe(path: Path) -> Recipe:
