@@ -1,0 +1,83 @@
+"""What is graded: labelled clips with every score that a system gave them."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from edge.errors import EarshotError
+from trainer.dataset import Clip
+
+SCHEMA: Final = 1
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A test clip and every score of it, the larger the stranger; thresholds by score where there are any.
+
+    The label of the clip is None where nobody knows it; such clips can be scored and decided on, not graded.
+    """
+
+    clip: Clip
+    scores: Mapping[str, float]
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class System:
+    """One trained system and what it said of the test clips: a row of a table, one seed of it.
+
+    name           of the row; systems of one name and several seeds are one row
+    about          one line for people: what it is
+    default_score  the score that it would be used with, chosen without test labels
+    one_recipe     False where the recipe differs from machine to machine: such a row cannot be `fixed`
+    """
+
+    name: str
+    seed: int
+    about: str
+    scored: Sequence[Scored]
+    default_score: str
+    one_recipe: bool = True
+
+    @property
+    def score_names(self) -> list[str]:
+        """The scores that every clip has, in the order of the first clip."""
+        first = self.scored[0].scores if self.scored else {}
+        return [name for name in first if all(name in s.scores for s in self.scored)]
+
+
+def write_system(system: System, path: Path) -> None:
+    """Write a system and its scores as JSON, whole or not at all."""
+    content = {
+        "schema": SCHEMA,
+        **{key: getattr(system, key) for key in ("name", "seed", "about", "default_score", "one_recipe")},
+        "scored": [_row(s) for s in system.scored],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps(content, indent=0) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def read_system(path: Path) -> System:
+    """Read what `write_system` wrote. Raises EarshotError if it is something else."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("schema") != SCHEMA:
+            raise EarshotError(f"{path}: another schema: expected {SCHEMA}")
+        return System(**{**content, "scored": list(_scored(content["scored"]))})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EarshotError(f"{path}: {error}: expected the scores of a system") from error
+
+
+def _row(scored: Scored) -> dict[str, Any]:
+    clip = {key: str(value) if key == "path" else value for key, value in asdict(scored.clip).items()}
+    return {"clip": clip, "scores": dict(scored.scores), "thresholds": dict(scored.thresholds)}
+
+
+def _scored(rows: Sequence[Mapping[str, Any]]) -> Iterator[Scored]:
+    for row in rows:
+        clip = Clip(**{**row["clip"], "path": Path(row["clip"]["path"])})
+        yield Scored(clip, row["scores"], row["thresholds"])
