@@ -15,7 +15,7 @@ from edge.frontend import Features, Frontend, FrontendSettings
 from edge.scorer import FloatArray
 from edge.source import read_samples
 from trainer.dataset import Clip, read_layout
-from trainer.evaluate import PAUC_MAX_FPR
+from trainer.evaluation.metrics import PAUC_MAX_FPR
 
 WINDOW_FRAMES = 299
 QUANTILES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)

@@ -18,7 +18,9 @@ from export.bundle import export  # noqa: E402
 from export.gate import check_runtime  # noqa: E402
 from tests.conftest import COMMAND  # noqa: E402
 from trainer.dataset import read_layout  # noqa: E402
-from trainer.evaluate import grade, score_clips, table  # noqa: E402
+from trainer.evaluation.metrics import grade  # noqa: E402
+from trainer.evaluation.plain import grades_table  # noqa: E402
+from trainer.evaluation.scoring import score_clips  # noqa: E402
 from trainer.recipe import Recipe, load_recipe  # noqa: E402
 from trainer.simulator.dataset import Plan, write  # noqa: E402
 from trainer.training import load_network, train  # noqa: E402
@@ -69,10 +71,10 @@ def test_the_exported_detector_verifies_and_hears_anomalies(detector: detectors.
     scored, skipped = score_clips(detector, read_layout([factory]))
     assert len(scored) == 2 * 2 * 2 * 3
     assert not skipped
-    grades = grade(detector, scored)
+    grades = grade(scored)
     assert {g.domain for g in grades} == {"all", "source", "target"}
     assert max(g.auc for g in grades if g.domain == "all" and g.score == "fused") > 0.7
-    assert "fan mean" in table(grades)
+    assert "fan mean" in grades_table(grades)
 
 
 def test_one_section_alone_can_be_exported(run: Path, tmp_path: Path) -> None:

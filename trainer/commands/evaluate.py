@@ -14,7 +14,9 @@ from edge.errors import EarshotError
 from edge.golden import verify
 from edge.scorer import SCORE_NAMES
 from trainer.dataset import read_layout
-from trainer.evaluate import grade, score_clips, table
+from trainer.evaluation.metrics import grade
+from trainer.evaluation.plain import grades_table
+from trainer.evaluation.scoring import score_clips
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ def command(detector_path: Path, data: Sequence[Path], output: Path) -> None:
     scored, skipped = score_clips(detector, read_layout(data))
     for reason in skipped:
         log.warning("left out: %s", reason)
-    grades = grade(detector, scored)
+    grades = grade(scored)
     if not grades:
         raise EarshotError(f"no normal and anomalous test clips of {', '.join(detector.sections)} in the data")
 
@@ -51,4 +53,4 @@ def command(detector_path: Path, data: Sequence[Path], output: Path) -> None:
             clip = s.clip
             values = [s.scores.get(name, "") for name in SCORE_NAMES]
             rows.writerow([clip.path, clip.machine, clip.section, clip.domain, clip.label, *values])
-    click.echo(table(grades))
+    click.echo(grades_table(grades))
