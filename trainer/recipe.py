@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from edge.scorer import ScoreName
 from edge.strict_yaml import Settings, load_settings
 from trainer.network import Branch, NetworkSettings, Stem, preset
 
@@ -33,8 +34,15 @@ class Recipe(Settings):
     constant_rate: bool = Field(False, description="keep the learning rate, as the paper does")
     mixup_alpha: float = Field(0.5, ge=0, description="Beta(alpha, alpha) of the mixing weight; 0 turns mixup off")
     mixup_labels: Literal["mixed", "kept"] = Field("mixed", description="kept: the label of the louder clip, Eq. 6")
+    centre_weight: float = Field(0.0, ge=0, description="of the centre loss; 0 measures it only, 1 / lambda of Eq. 3")
+    centre_decay: float = Field(
+        0.9, ge=0, lt=1, description="class centres are averaged over the batches that hold one"
+    )
     ema_decay: float = Field(0.99, ge=0, lt=1, description="weights are averaged over steps; 0 keeps the last ones")
-    seed: int = 0
+    seed: int = Field(0, ge=0)
+
+    holdout: float = Field(0.0, ge=0, lt=1, description="fraction of each section's recordings kept for calibration")
+    score: ScoreName = Field("fused", description="what the detector alarms by")
 
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where the CPU has it")
     compile: bool = Field(True, description="torch.compile, with a fallback where no compiler is")

@@ -15,14 +15,15 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict
+from dataclasses import fields as dataclass_fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 import yaml
 from numpy.typing import NDArray
 from torch import Tensor
@@ -34,7 +35,9 @@ from edge.errors import EarshotError
 from edge.frontend import Features, FrontendSettings
 from trainer.dataset import Clip
 from trainer.features import FeatureStore, compute_features
-from trainer.network import Network, NetworkSettings
+from trainer.holdout import choose_held_out
+from trainer.loss import Centres, Loss, joint_loss, mixup
+from trainer.network import EMBEDDING_DIM, Network, NetworkSettings
 from trainer.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -48,23 +51,29 @@ def train(clips: Sequence[Clip], recipe: Recipe, run: Path) -> None:
     Goes on from `run/checkpoint.pt` where there is one. Raises EarshotError if the run was begun with another recipe
     or other data, if no clip can be read, or if the clips make fewer than two classes.
     """
-    _begin(run, recipe, clips)
+    held_out = choose_held_out(clips, recipe.holdout, recipe.seed)
+    _begin(run, recipe, clips, held_out)
     torch.set_num_threads(recipe.threads or os.cpu_count() or 1)
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    store = compute_features(clips, FrontendSettings(f_min_hz=recipe.f_min_hz), run / "features")
+    seen = [clip for clip in clips if clip.path not in held_out]
+    store = compute_features(seen, FrontendSettings(f_min_hz=recipe.f_min_hz), run / "features")
     classes = sorted({clip.name for clip in store.clips})
     if len(classes) < 2:
         raise EarshotError(f"one class only, {classes[0]}: expected at least two sections or machines to tell apart")
     labels = np.array([classes.index(clip.name) for clip in store.clips])
 
     network = _new_network(recipe, store, len(classes)).to(device)
+    centres = Centres(len(classes), EMBEDDING_DIM, recipe.centre_decay).to(device)
     average = AveragedModel(network, multi_avg_fn=_ema(recipe.ema_decay), use_buffers=True)
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     steps_per_epoch = -(-len(labels) // recipe.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rate(recipe, recipe.epochs * steps_per_epoch))
-    state: dict[str, Any] = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
+    state: dict[str, Any] = {
+        **{"network": network, "centres": centres, "average": average},
+        **{"optimizer": optimizer, "schedule": schedule},
+    }
 
     first_epoch = _resume(run, state)
     forward: Forward = _Compiled(network) if recipe.compile else network
@@ -73,21 +82,23 @@ def train(clips: Sequence[Clip], recipe: Recipe, run: Path) -> None:
         started = time.monotonic()
         torch.manual_seed(recipe.seed * 100_003 + epoch)
         network.train()
-        losses, n_right, n_seen = [], 0, 0
+        sums = np.zeros(4)
+        n_seen = 0
         batches = _batches(store, labels, recipe, epoch, network.settings.window_frames)
         for features, target in tqdm(batches, f"epoch {epoch + 1}/{recipe.epochs}", steps_per_epoch, leave=False):
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
-                loss, logits = _loss(forward, features.to(device), target.to(device), recipe)
+            loss, logits = _step(forward, features.to(device), target.to(device), centres, recipe, precision)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.joint.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             average.update_parameters(network)
-            losses.append(loss.item())
-            n_right += int((logits.argmax(1).cpu() == target).sum())
+            n_right = (logits.argmax(1).cpu() == target).sum()
+            sums += len(target) * np.array([loss.joint.item(), loss.softmax.item(), loss.centre.item(), 0])
+            sums[3] += int(n_right)
             n_seen += len(target)
         _save(run / "checkpoint.pt", {"epoch": epoch + 1, **{name: part.state_dict() for name, part in state.items()}})
-        _record(run, epoch, recipe, loss=np.mean(losses), accuracy=n_right / n_seen, seconds=time.monotonic() - started)
+        terms = dict(zip(("loss", "softmax", "centre", "accuracy"), sums / n_seen, strict=True))
+        _record(run, epoch, recipe, **terms, seconds=time.monotonic() - started)
 
     final = average.module if recipe.ema_decay else network
     _save(run / "network.pt", {"settings": asdict(network.settings), "classes": classes, "weights": final.state_dict()})
@@ -110,9 +121,19 @@ def load_network(run: Path) -> tuple[Network, list[str]]:
 
 
 def load_clips(run: Path) -> list[Clip]:
-    """Return the clips that a run was begun with."""
-    rows = json.loads((run / "data.json").read_text(encoding="utf-8"))
-    return [Clip(**{**row, "path": Path(row["path"])}) for row in rows]
+    """Return the clips that a run was begun with, those held out among them."""
+    fields = [field.name for field in dataclass_fields(Clip)]
+    return [Clip(**{**{name: row[name] for name in fields}, "path": Path(row["path"])}) for row in _data(run)]
+
+
+def load_held_out(run: Path) -> set[Path]:
+    """Return the paths of the clips that were given to a run but that its network did not see."""
+    return {Path(row["path"]) for row in _data(run) if row.get("held_out")}
+
+
+def _data(run: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads((run / "data.json").read_text(encoding="utf-8"))
+    return rows
 
 
 def window_of(frames: Features, start: int, window_frames: int) -> Features:
@@ -149,21 +170,16 @@ def _random_start(n_frames: int, window_frames: int, rng: np.random.Generator) -
     return int(rng.integers(n_frames - window_frames + 1 if n_frames >= window_frames else n_frames))
 
 
-def _loss(forward: Forward, features: Tensor, target: Tensor, recipe: Recipe) -> tuple[Tensor, Tensor]:
-    """Return the softmax loss (Eq. 1) of a mixed batch (Eq. 6), and the logits (N, k)."""
-    share = torch.ones(len(target), device=target.device)
-    if recipe.mixup_alpha:
-        beta = torch.distributions.Beta(recipe.mixup_alpha, recipe.mixup_alpha).sample((len(target),)).to(target.device)
-        share = torch.maximum(beta, 1 - beta)  # the first of the two is "the original sample", the louder one
-    other = torch.randperm(len(target), device=target.device)
-    weight = share[:, None, None, None]
-    mixed = (weight * features + (1 - weight) * features[other]).contiguous(memory_format=torch.channels_last)
-
-    logits = forward(mixed)[1][:, 0].float()
-    loss = F.cross_entropy(logits, target, reduction="none")
-    if recipe.mixup_labels == "mixed":
-        loss = share * loss + (1 - share) * F.cross_entropy(logits, target[other], reduction="none")
-    return loss.mean(), logits
+def _step(
+    forward: Forward, features: Tensor, labels: Tensor, centres: Centres, recipe: Recipe, precision: torch.dtype
+) -> tuple[Loss, Tensor]:
+    """Return the loss of a batch, mixed as the recipe has it, and the logits (N, k) of the mixed clips."""
+    mixed, targets = mixup(
+        features, labels, len(centres.points), alpha=recipe.mixup_alpha, mixed_labels=recipe.mixup_labels == "mixed"
+    )
+    with torch.autocast(features.device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
+        embedding, logits = forward(mixed.contiguous(memory_format=torch.channels_last))
+    return joint_loss(embedding[:, 0], logits[:, 0], targets, centres, recipe.centre_weight), logits[:, 0]
 
 
 def _ema(decay: float) -> Callable[..., None]:
@@ -214,12 +230,14 @@ class _Compiled:
         return self._forward(features)
 
 
-def _begin(run: Path, recipe: Recipe, clips: Sequence[Clip]) -> None:
+def _begin(run: Path, recipe: Recipe, clips: Sequence[Clip], held_out: AbstractSet[Path]) -> None:
     """Write down what the run is, or check that it is the same run."""
     run.mkdir(parents=True, exist_ok=True)
     stated = {
         "recipe.yaml": yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False),
-        "data.json": json.dumps([{**asdict(clip), "path": str(clip.path)} for clip in clips], indent=0),
+        "data.json": json.dumps(
+            [{**asdict(clip), "path": str(clip.path), "held_out": clip.path in held_out} for clip in clips], indent=0
+        ),
     }
     for name, text in stated.items():
         path = run / name
@@ -261,7 +279,8 @@ def _record(run: Path, epoch: int, recipe: Recipe, **metrics: float | np.floatin
     row = {"epoch": epoch + 1, **{name: round(float(value), 5) for name, value in metrics.items()}}
     with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
-    log.info("epoch %d/%d: loss %.4f, accuracy %.3f, %.0f s", epoch + 1, recipe.epochs, *list(row.values())[1:])
+    text = "epoch %d/%d: loss %.4f (softmax %.4f, centre %.3f), accuracy %.3f, %.0f s"
+    log.info(text, epoch + 1, recipe.epochs, *list(row.values())[1:])
 
 
 def _save(path: Path, content: Mapping[str, object]) -> None:
