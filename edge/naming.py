@@ -14,9 +14,10 @@ from edge.errors import DetectorError
 from edge.scorer import Domain
 
 Label = Literal["normal", "anomaly"]
+Split = Literal["train", "test"]
 
 _NAME_2021: Final = re.compile(
-    r"section_(?P<section>\d+)(?:_(?P<domain>source|target))?(?:_(?:train|test))?"
+    r"section_(?P<section>\d+)(?:_(?P<domain>source|target))?(?:_(?P<split>train|test))?"
     r"(?:_(?P<label>normal|anomaly))?_(?P<number>\d+)(?:_(?P<attributes>.*))?"
 )
 _NAME_2020: Final = re.compile(r"(?:(?P<label>normal|anomaly)_)?id_(?P<section>\d+)_(?P<number>\d+)")
@@ -24,12 +25,17 @@ _NAME_2020: Final = re.compile(r"(?:(?P<label>normal|anomaly)_)?id_(?P<section>\
 
 @dataclass(frozen=True)
 class Named:
-    """What a name says; `label` is None where it is kept secret, and a domain that is not named is the source."""
+    """What a name says; `label` is None where it is kept secret, `split` where it is not named.
+
+    A domain that is not named is the source; `names_domain` tells the two apart.
+    """
 
     section: str
     domain: Domain
     label: Label | None
     attributes: str
+    split: Split | None = None
+    names_domain: bool = False
 
 
 def parse_name(path: Path) -> Named | None:
@@ -43,6 +49,8 @@ def parse_name(path: Path) -> Named | None:
         domain="target" if found.get("domain") == "target" else "source",
         label=cast("Label | None", found["label"]),
         attributes=found.get("attributes") or "",
+        split=cast("Split | None", found.get("split")),
+        names_domain=found.get("domain") is not None,
     )
 
 
