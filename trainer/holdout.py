@@ -24,7 +24,7 @@ def choose_held_out(clips: Sequence[Clip], fraction: float, seed: int) -> set[Pa
         return set()
     sections: defaultdict[str, dict[str, list[Clip]]] = defaultdict(dict)
     for clip in sorted(clips):
-        sections[clip.name].setdefault(getattr(clip, "recording", clip.path.stem), []).append(clip)
+        sections[clip.name].setdefault(clip.recording, []).append(clip)
     held_out: set[Path] = set()
     for name, recordings in sections.items():
         rng = np.random.default_rng([seed, *name.encode()])
