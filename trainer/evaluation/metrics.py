@@ -12,6 +12,7 @@ differences are paired.
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
@@ -160,6 +161,26 @@ def summarise(
     )
 
 
+def figures(runs: Sequence[System], pick: Picks, cells: Cells = "section") -> dict[str, tuple[float, float]]:
+    """Return AUC and pAUC of each machine, the mean over the runs; empty if no cell has clips of both labels."""
+    try:
+        wanted = _both_labels(runs, cells)
+    except EarshotError:
+        return {}
+    machines, drawn = _replicates(runs, pick, cells, wanted, 0)
+    means = drawn[:, 0].mean(0)
+    return {machine: (float(auc), float(pauc)) for machine, (auc, pauc) in zip(machines, means, strict=True)}
+
+
+def pick_scores(runs: Sequence[System], candidates: Sequence[str], cells: Cells = "section") -> dict[str, str]:
+    """Return the score that is best on each machine, by the harmonic mean of AUC and pAUC. This uses test labels."""
+    of_score = {score: figures(runs, score, cells) for score in candidates}
+    return {
+        machine: max(candidates, key=lambda score: harmonic_mean(of_score[score][machine]))
+        for machine in of_score[candidates[0]]
+    }
+
+
 def difference(
     first: Sequence[System],
     second: Sequence[System],
@@ -184,9 +205,20 @@ def difference(
 
 
 def common(systems: Sequence[System]) -> list[System]:
-    """Return the systems with the clips that all of them have scored: only then is a comparison one."""
-    shared = set.intersection(*({s.clip.path for s in system.scored} for system in systems))
-    return [replace(system, scored=[s for s in system.scored if s.clip.path in shared]) for system in systems]
+    """Return the systems with the clips that all of them have scored: only then is a comparison one.
+
+    A section that a system has not scored at all, because its method cannot, does not count against the others' clips.
+    """
+    shared: dict[str, set[Path]] = {}
+    for system in systems:
+        own: dict[str, set[Path]] = {}
+        for s in system.scored:
+            own.setdefault(s.clip.name, set()).add(s.clip.path)
+        for name, paths in own.items():
+            shared[name] = shared[name] & paths if name in shared else paths
+    return [
+        replace(system, scored=[s for s in system.scored if s.clip.path in shared[s.clip.name]]) for system in systems
+    ]
 
 
 def by_name(systems: Sequence[System]) -> dict[str, list[System]]:

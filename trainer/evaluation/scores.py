@@ -55,9 +55,14 @@ def write_system(system: System, path: Path) -> None:
         **{key: getattr(system, key) for key in ("name", "seed", "about", "default_score", "one_recipe")},
         "scored": [_row(s) for s in system.scored],
     }
+    write_whole(path, json.dumps(content, indent=0) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file whole or not at all, and the folders that it needs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(content, indent=0) + "\n", encoding="utf-8")
+    part.write_text(text, encoding="utf-8")
     part.replace(path)
 
 
