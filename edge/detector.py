@@ -264,6 +264,8 @@ def _arrays(sections: Mapping[str, Section]) -> dict[str, Any]:
             arrays[f"{name}:typical.{score}"] = np.array(typical)
         for score, calibration in section.calibration.items():
             arrays[f"{name}:calibration.{score}"] = calibration.scores
+            if calibration.recording is not None:
+                arrays[f"{name}:recording.{score}"] = calibration.recording
     return arrays
 
 
@@ -291,5 +293,9 @@ def _section_of(arrays: Mapping[str, Any], card: SectionCard) -> tuple[SectionSt
         band_deviation=own["band_deviation"],
         class_index=card.class_index,
     )
-    calibration = {n: Calibration(own[f"calibration.{n}"]) for n in SCORE_NAMES if f"calibration.{n}" in own}
+    calibration = {
+        n: Calibration(own[f"calibration.{n}"], own.get(f"recording.{n}"))
+        for n in SCORE_NAMES
+        if f"calibration.{n}" in own
+    }
     return statistics, calibration

@@ -5,24 +5,37 @@ that was trained on a workstation differ in nothing but their place among the lo
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge import detector as detectors
 from edge.detector import Card, Detector, Section, SectionCard
 from edge.errors import EarshotError
-from edge.fit import MIN_WINDOWS, NormalWindows, fit_section
+from edge.fit import MIN_WINDOWS, NormalWindows, Shift, fit_section
 from edge.golden import golden_scores
 from edge.line import Ear, Measurement
-from edge.scorer import Domain
+from edge.naming import parse_name
+from edge.scorer import Domain, ScoreName
 from edge.source import read_blocks
 
 log = logging.getLogger(__name__)
 
-BLOCK_SAMPLES = 1 << 16
+BLOCK_SAMPLES: Final = 1 << 16
+
+STRETCH_SECONDS: Final = 300.0
+"""What counts as another recording of a machine that is recorded for hours. Long against the window and against what
+comes and goes in a minute, so that a stretch is news to statistics that heard the one before; short enough that half an
+hour is six of them."""
+
+_PART: Final = re.compile(r"(?P<whole>.+)_part_\d+")
 
 
 def measure(ear: Ear, path: Path) -> list[Measurement]:
@@ -30,62 +43,138 @@ def measure(ear: Ear, path: Path) -> list[Measurement]:
 
     Raises SourceError or EarshotError that names the recording if it cannot be used: damaged, too short, or silent.
     """
+    heard = _measure_every_hop(ear, path)
+    return [measurement for measurement, apart in zip(heard, _apart(heard, ear), strict=True) if apart]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One file of normal sound.
+
+    name     what it was cut from: parts of one recording have one name
+    trained_on  whether the network was trained on it
+    """
+
+    path: Path
+    name: str
+    domain: Domain = "source"
+    trained_on: bool = False
+
+
+def recording_of(path: Path) -> Recording:
+    """Return a file as a recording, with the name that its parts share: all that stands before `_part_N`."""
+    named = parse_name(path)
+    part = _PART.fullmatch(named.attributes) if named else _PART.fullmatch(path.stem)
+    if part is None:
+        return Recording(path, str(path))
+    return Recording(path, f"{path.parent}/{named.section if named else ''}/{part['whole']}")
+
+
+def measure_normal(
+    ear: Ear,
+    recordings: Iterable[Recording],
+    skip: Callable[[str], None] = log.warning,
+) -> NormalWindows | None:
+    """Return what the recordings measure at every hop, in their order; those that cannot be used are left out.
+
+    A file longer than twice `STRETCH_SECONDS` is cut into stretches, each a recording of its own, and no window reaches
+    across a cut. None if nothing is left; `skip` is told what was left out.
+    """
+    rows: list[tuple[Recording, str, bool, Measurement]] = []
+    for recording in recordings:
+        try:
+            heard = _measure_every_hop(ear, recording.path)
+        except EarshotError as error:
+            skip(str(error))
+            continue
+        n_stretches = max(1, int(_seconds(ear, heard[-1].end_sample) // STRETCH_SECONDS))
+        for i, stretch in enumerate(_stretches(heard, n_stretches, ear)):
+            name = f"{recording.name}#{i}" if n_stretches > 1 else recording.name
+            rows += [(recording, name, apart, one) for one, apart in zip(stretch, _apart(stretch, ear), strict=True)]
+    if not rows:
+        return None
+    return NormalWindows(
+        domain=[recording.domain for recording, *_ in rows],
+        embedding=np.stack([heard.embedding for *_, heard in rows]),
+        logits=np.stack([heard.logits for *_, heard in rows]),
+        bands=np.stack([heard.bands for *_, heard in rows]),
+        recording=[name for _, name, *_ in rows],
+        apart=np.array([apart for *_, apart, _ in rows]),
+        trained_on=np.array([recording.trained_on for recording, *_ in rows]),
+        series=_series(rows, ear),
+    )
+
+
+def _measure_every_hop(ear: Ear, path: Path) -> list[Measurement]:
     ear.reset()
     heard: list[Measurement] = []
     n_samples = 0
     for samples in read_blocks(path, block_samples=BLOCK_SAMPLES):
         n_samples += samples.size
-        for measurement in ear.feed(samples):
-            if not heard or measurement.end_sample - heard[-1].end_sample >= ear.plan.window_samples:
-                heard.append(measurement)
+        heard += ear.feed(samples)
 
-    rate_hz = ear.plan.frontend.sample_rate_hz
     if not heard:
-        window_seconds = ear.plan.window_samples / rate_hz
-        raise EarshotError(f"{path}: {n_samples / rate_hz:.2f} s: expected one window, {window_seconds:g} s, or more")
+        window_seconds = _seconds(ear, ear.plan.window_samples)
+        raise EarshotError(
+            f"{path}: {_seconds(ear, n_samples):.2f} s: expected one window, {window_seconds:g} s, or more"
+        )
     sound = [measurement for measurement in heard if measurement.fault is None]
     if not sound:
         raise EarshotError(f"{path}: {heard[0].fault}: expected the sound of a machine")
     return sound
 
 
-def measure_normal(
-    ear: Ear, recordings: Iterable[tuple[Path, Domain]], skip: Callable[[str], None] = log.warning
-) -> NormalWindows | None:
-    """Return what the recordings measure, in their order; those that cannot be used are reported and left out.
+def _apart(heard: Sequence[Measurement], ear: Ear) -> list[bool]:
+    """Say of each window whether it is one of those that do not overlap: the first, the next that shares nothing..."""
+    apart: list[bool] = []
+    latest = -ear.plan.window_samples
+    for measurement in heard:
+        apart.append(measurement.end_sample - latest >= ear.plan.window_samples)
+        if apart[-1]:
+            latest = measurement.end_sample
+    return apart
 
-    None if nothing is left.
-    """
-    rows: list[tuple[Domain, Measurement]] = []
-    for path, domain in recordings:
-        try:
-            rows += [(domain, heard) for heard in measure(ear, path)]
-        except EarshotError as error:
-            skip(str(error))
-    if not rows:
-        return None
-    return NormalWindows(
-        domain=[domain for domain, _ in rows],
-        embedding=np.stack([heard.embedding for _, heard in rows]),
-        logits=np.stack([heard.logits for _, heard in rows]),
-        bands=np.stack([heard.bands for _, heard in rows]),
-    )
+
+def _stretches(heard: Sequence[Measurement], n: int, ear: Ear) -> Iterator[list[Measurement]]:
+    """Yield the windows of each of n equal stretches that lie wholly within it."""
+    cuts = [round(i * heard[-1].end_sample / n) for i in range(n + 1)]
+    for start, end in pairwise(cuts):
+        yield [one for one in heard if one.end_sample <= end and one.end_sample - ear.plan.window_samples >= start]
+
+
+def _series(rows: Sequence[tuple[Recording, str, bool, Measurement]], ear: Ear) -> NDArray[np.int64]:
+    """Number the unbroken runs of hops: within one stretch of one file, without a fault between."""
+    broken = [
+        (a[0].path, a[1]) != (b[0].path, b[1]) or b[3].end_sample - a[3].end_sample != ear.plan.hop_samples
+        for a, b in pairwise(rows)
+    ]
+    return np.cumsum([False, *broken]).astype(np.int64)
+
+
+def _seconds(ear: Ear, n_samples: int) -> float:
+    return n_samples / ear.plan.frontend.sample_rate_hz
 
 
 def learn_section(
-    machine: str, section: str, windows: NormalWindows, *, class_index: int | None, false_alarm_rate: float
+    machine: str,
+    section: str,
+    windows: NormalWindows,
+    *,
+    class_index: int | None,
+    false_alarm_rate: float,
+    shifts: Mapping[ScoreName, Shift] | None = None,
 ) -> Section:
     """Fit one section and its thresholds. Raises ValueError if there are too few windows."""
-    statistics, calibration = fit_section(windows, class_index)
+    fit = fit_section(windows, class_index, shifts)
     card = SectionCard(
         machine=machine,
         section=section,
-        domains=list(statistics.parts["mahalanobis"].domains),
+        domains=list(fit.statistics.parts["mahalanobis"].domains),
         class_index=class_index,
-        windows=len(windows),
-        thresholds={name: own.threshold(false_alarm_rate) for name, own in calibration.items()},
+        windows=windows.n_apart,
+        thresholds={name: own.threshold(false_alarm_rate) for name, own in fit.calibration.items()},
     )
-    return Section(card, statistics, calibration)
+    return Section(card, fit.statistics, fit.calibration)
 
 
 def enroll(name: str, recordings: Sequence[Path], base: Detector, output: Path) -> Detector:
@@ -93,8 +182,8 @@ def enroll(name: str, recordings: Sequence[Path], base: Detector, output: Path) 
 
     Raises EarshotError that says how much sound there must be.
     """
-    windows = measure_normal(Ear(base), [(path, "source") for path in recordings])
-    n_windows = 0 if windows is None else len(windows)
+    windows = measure_normal(Ear(base), [recording_of(path) for path in recordings])
+    n_windows = 0 if windows is None else windows.n_apart
     if windows is None or n_windows < MIN_WINDOWS:
         window_seconds = base.plan.window_samples / base.frontend.sample_rate_hz
         raise EarshotError(

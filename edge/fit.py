@@ -1,12 +1,16 @@
 """Learns what normal means from normal sounds alone; numpy only, so that a device can enrol a machine by itself.
 
 Scores of the clips that a covariance was fitted to are useless for a threshold: in 128 dimensions a nominal 10 % of
-false alarms becomes 48 % with a thousand clips. So every threshold here comes from cross-fitted scores: those of clips
-that the statistics had not seen.
+false alarms becomes 48 % with a thousand clips. So every threshold here comes from cross-fitted scores: those of
+recordings that the statistics had not heard. Of recordings, not of clips: clips that were cut from one recording are
+alike, and a fold that has heard the neighbours has heard the clip.
+
+A network trained on a recording is nearer to it, too, than to any to come. What that makes is measured on recordings
+that were held out of its training (`network_shift`), and the scores of those it has seen are moved accordingly.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Final
@@ -32,78 +36,187 @@ FOLDS: Final = 5
 MIN_WINDOWS: Final = 10
 """Fewer than this, a minute and a half of sound, say nothing about what is normal."""
 
+FEW_RECORDINGS: Final = 5
+"""Fewer cannot tell how much recordings differ from each other; stretches of them have to."""
+
+OF_NETWORK: Final[tuple[ScoreName, ...]] = ("mahalanobis", "confidence")
+"""The quantities that a network can have got used to; bands and L90 know none."""
+
 DoubleArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class NormalWindows:
-    """What was measured on the normal sound of one section: a row a window, no two of which overlap.
+    """What was measured on the normal sound of one section: a row a window, in the order of recording.
 
-    In the order of recording, since cross-fitting cuts it into stretches: neighbours are often parts of one recording.
+    recording  what each window is a part of: windows of one recording are never on both sides of a fold
+    apart      (B,), which windows are fitted to: no two of them overlap. The others, a hop apart, are only scored
+    trained_on  (B,), whether the network was trained on the window; never for a machine that is enrolled
+    series     (B,), equal numbers are one unbroken run of hops
     """
 
     domain: Sequence[Domain]
     embedding: FloatArray
     logits: FloatArray
     bands: FloatArray
+    recording: Sequence[str]
+    apart: NDArray[np.bool_]
+    trained_on: NDArray[np.bool_]
+    series: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.domain)
 
+    @property
+    def n_apart(self) -> int:
+        """How many windows do not overlap."""
+        return int(self.apart.sum())
+
     def take(self, rows: NDArray[np.bool_]) -> "NormalWindows":
-        """Return the windows where `rows` is true."""
-        domain = [d for d, taken in zip(self.domain, rows, strict=True) if taken]
-        return NormalWindows(domain, self.embedding[rows], self.logits[rows], self.bands[rows])
+        """Return the windows where `rows`, (B,), is true."""
+        chosen = [int(i) for i in np.flatnonzero(rows)]
+        return NormalWindows(
+            domain=[self.domain[i] for i in chosen],
+            embedding=self.embedding[rows],
+            logits=self.logits[rows],
+            bands=self.bands[rows],
+            recording=[self.recording[i] for i in chosen],
+            apart=self.apart[rows],
+            trained_on=self.trained_on[rows],
+            series=self.series[rows],
+        )
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Cross-fitted normal scores of one section, one a window, ascending."""
+    """Cross-fitted normal scores of one section, one a window, ascending, and what each is a part of.
+
+    recording  (B,), equal numbers are windows of one recording; None where it is not known: each stands for itself
+    """
 
     scores: FloatArray
+    recording: NDArray[np.int64] | None = None
 
     def threshold(self, false_alarm_rate: float) -> float:
-        """Return the score that a normal window exceeds with the given probability (0 to 1).
+        """Return the score that a normal window exceeds with the given probability (0 to 1), or less.
 
-        Inside the range that was heard this is the conformal quantile (Vovk): of n normal windows and one more, each
-        is equally likely to be the largest. Beyond 1 / (n + 1) nothing was heard, and a Gamma fitted by moments
-        continues the tail, as in the DCASE baselines.
+        The larger of two. The conformal quantile (Vovk): of n normal windows and one more, each is equally likely to be
+        the largest; beyond 1 / (n + 1) it does not reach. And the bound of a window of a new recording (`_new_window`),
+        which knows that ten windows of one recording are not ten of ten, and does reach.
         """
         if not 0 < false_alarm_rate < 1:
             raise ValueError(f"false_alarm_rate {false_alarm_rate}: expected a number between 0 and 1")
         n = self.scores.size
         rank = int(np.ceil((n + 1) * (1 - false_alarm_rate)))
-        if rank <= n:
-            return float(self.scores[rank - 1])
-        return max(float(self.scores[-1]), _gamma_quantile(self.scores.astype(np.float64), 1 - false_alarm_rate))
+        heard = float(self.scores[min(rank, n) - 1])
+
+        # Distances are told apart by their ratio; only the classifier's doubt can be negative, a logarithm already.
+        ratios = self.scores[0] > 0
+        x = np.log(self.scores.astype(np.float64)) if ratios else self.scores.astype(np.float64)
+        recording = np.arange(n) if self.recording is None else self.recording
+        bound = _new_window(x, np.unique(recording, return_inverse=True)[1], 1 - false_alarm_rate)
+        return max(heard, math.exp(bound) if ratios else bound)
+
+
+@dataclass(frozen=True)
+class Shift:
+    """How much farther sound is that the network has not seen, in deviations of the sound that it has seen.
+
+    mean     of the unseen, one standard error on the safe side, >= 0
+    spread   deviation of the unseen, >= 1
+    """
+
+    mean: float
+    spread: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One section, fitted.
+
+    scores  of every window, by statistics that had not heard its recording and as of a network that had not: (B,)
+    """
+
+    statistics: SectionStatistics
+    calibration: Mapping[ScoreName, Calibration]
+    scores: Mapping[ScoreName, FloatArray]
 
 
 def fit_section(
-    windows: NormalWindows, class_index: int | None
-) -> tuple[SectionStatistics, dict[ScoreName, Calibration]]:
-    """Fit one section; return its statistics and the calibration of every score.
+    windows: NormalWindows, class_index: int | None, shifts: Mapping[ScoreName, Shift] | None = None
+) -> Fit:
+    """Fit one section, with the calibration of every score.
 
+    shifts: from `network_shift`, for the windows that the network was trained on.
     Raises ValueError if there are fewer than `MIN_WINDOWS` windows.
     """
-    if len(windows) < MIN_WINDOWS:
-        raise ValueError(f"{len(windows)} normal windows: expected at least {MIN_WINDOWS}")
+    if windows.n_apart < MIN_WINDOWS:
+        raise ValueError(f"{windows.n_apart} normal windows: expected at least {MIN_WINDOWS}")
 
-    unseen = _cross_fit(windows)
-    typical = {name: _typical(distances) for name, distances in unseen.items()}
-    levels = band_levels(windows.bands)
-    index, band_mean = _domain_means(levels, windows.domain)
+    unseen = {
+        name: _as_unseen(values, windows, name, (shifts or {}).get(name))
+        for name, values in cross_fit(windows, class_index).items()
+    }
+    apart = windows.take(windows.apart)
+    typical = {name: _typical(unseen[name][windows.apart]) for name in FUSED_PARTS}
+    levels = band_levels(apart.bands)
+    index, band_mean = _domain_means(levels, apart.domain)
     statistics = SectionStatistics(
-        parts=_fit_parts(windows),
+        parts=_fit_parts(apart),
         typical=typical,
         band_mean=band_mean,
         band_deviation=(levels - band_mean[index]).std(0),
         class_index=class_index,
     )
 
-    scores = {"fused": fuse(unseen, typical), **unseen}
+    scores: dict[ScoreName, FloatArray] = {"fused": fuse(unseen, typical), **unseen}
+    recording = _samples_of(apart)
+    calibration = {name: _calibration(values[windows.apart], recording) for name, values in scores.items()}
+    return Fit(statistics, calibration, scores)
+
+
+def cross_fit(windows: NormalWindows, class_index: int | None = None) -> dict[ScoreName, FloatArray]:
+    """Return the distances of every window to statistics that had not heard its recording, each (B,).
+
+    With the classifier's doubt of its class, where it has one: that needs no fit.
+    """
+    unseen: dict[ScoreName, FloatArray] = {name: np.empty(len(windows), np.float32) for name in FUSED_PARTS}
+    for held_out, fitted in folds(windows):
+        parts, heard = _fit_parts(windows.take(fitted)), windows.take(held_out)
+        for name, x in quantities(heard.embedding, heard.bands).items():
+            unseen[name][held_out] = parts[name].distance(x)
     if class_index is not None:
-        scores["confidence"] = confidence(windows.logits, class_index)
-    return statistics, {name: Calibration(np.sort(values)) for name, values in scores.items()}
+        unseen["confidence"] = confidence(windows.logits, class_index)
+    return unseen
+
+
+def network_shift(
+    sections: Sequence[tuple[NormalWindows, Mapping[ScoreName, FloatArray]]],
+) -> dict[ScoreName, Shift]:
+    """Return how much farther sections are where the network has not seen them: windows with what `cross_fit` says.
+
+    Pooled over the sections, since the few recordings held out of one say little. Empty where fewer than
+    `FEW_RECORDINGS` were, or none was trained on.
+    """
+    shifts: dict[ScoreName, Shift] = {}
+    for name in OF_NETWORK:
+        deviations: list[DoubleArray] = []
+        recordings: list[float] = []
+        for windows, scores in sections:
+            seen, held_out = windows.apart & windows.trained_on, windows.apart & ~windows.trained_on
+            if name not in scores or seen.sum() < 2 or not held_out.any():
+                continue
+            centre, deviation = _moments(_scaled(scores[name], name)[seen])
+            z = (_scaled(scores[name], name)[held_out] - centre) / deviation
+            own = np.array(windows.recording)[held_out]
+            deviations.append(z)
+            recordings += [float(z[own == recording].mean()) for recording in np.unique(own)]
+        if len(recordings) < FEW_RECORDINGS:
+            continue
+        pooled = np.concatenate(deviations)
+        error = float(np.std(recordings, ddof=1)) / math.sqrt(len(recordings))
+        shifts[name] = Shift(max(0.0, float(pooled.mean()) + error), max(1.0, float(pooled.std(ddof=1))))
+    return shifts
 
 
 def fit_gaussian(x: FloatArray, domain: Sequence[Domain]) -> Gaussian:
@@ -163,14 +276,41 @@ def _fit_parts(windows: NormalWindows) -> dict[ScoreName, Gaussian]:
     return {name: fit_gaussian(x, windows.domain) for name, x in quantities(windows.embedding, windows.bands).items()}
 
 
-def _cross_fit(windows: NormalWindows) -> dict[ScoreName, FloatArray]:
-    """Return the distances of every window to statistics that had not heard its stretch, each (B,)."""
-    unseen: dict[ScoreName, FloatArray] = {name: np.empty(len(windows), np.float32) for name in FUSED_PARTS}
-    for held_out in _folds(windows.domain):
-        parts, heard = _fit_parts(windows.take(~held_out)), windows.take(held_out)
-        for name, x in quantities(heard.embedding, heard.bands).items():
-            unseen[name][held_out] = parts[name].distance(x)
-    return unseen
+def _as_unseen(values: FloatArray, windows: NormalWindows, name: ScoreName, shift: Shift | None) -> FloatArray:
+    """Return the scores, (B,), with those of windows that the network was trained on moved to where it had not been."""
+    if shift is None or not windows.trained_on.any():
+        return values
+    x = _scaled(values, name)
+    centre, deviation = _moments(x[windows.apart & windows.trained_on])
+    moved = centre + deviation * shift.mean + shift.spread * (x - centre)
+    moved = moved if name == "confidence" else np.exp(moved)
+    return np.where(windows.trained_on, moved, values).astype(np.float32)
+
+
+def _scaled(values: FloatArray, name: ScoreName) -> DoubleArray:
+    """Return scores on the scale where a shift is a sum: of distances the logarithm, which a network's doubt is."""
+    x = values.astype(np.float64)
+    return x if name == "confidence" else np.log(np.maximum(x, 1e-9))
+
+
+def _moments(x: DoubleArray) -> tuple[float, float]:
+    return float(x.mean()), max(float(x.std()), 1e-9)
+
+
+def _calibration(scores: FloatArray, recording: NDArray[np.int64]) -> Calibration:
+    order = np.argsort(scores, kind="stable")
+    return Calibration(scores[order], recording[order])
+
+
+def _samples_of(apart: NormalWindows) -> NDArray[np.int64]:
+    """Return which recording each window is a part of, (B,); which stretch, where there are too few recordings."""
+    recording = np.unique(np.array(apart.recording), return_inverse=True)[1].astype(np.int64)
+    if recording.max() + 1 >= FEW_RECORDINGS:
+        return recording
+    stretches = np.empty(len(apart), np.int64)
+    for i, rows in enumerate(np.array_split(np.argsort(recording, kind="stable"), FEW_RECORDINGS)):
+        stretches[rows] = i
+    return stretches
 
 
 def _typical(distances: FloatArray) -> tuple[float, float]:
@@ -179,21 +319,106 @@ def _typical(distances: FloatArray) -> tuple[float, float]:
     return max(mean, 1e-6), max(deviation, 1e-3 * mean, 1e-9)
 
 
-def _folds(domain: Sequence[Domain]) -> list[NDArray[np.bool_]]:
-    """Return the rows of each fold: a stretch of every domain, so that three target clips are never all held out."""
-    names = np.array(domain)
-    folds = [np.zeros(names.size, np.bool_) for _ in range(FOLDS)]
-    for name in np.unique(names):
-        for fold, rows in zip(folds, np.array_split(np.flatnonzero(names == name), FOLDS), strict=True):
-            fold[rows] = True
-    return [fold for fold in folds if fold.any()]
+def folds(windows: NormalWindows) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Return the rows that each fold holds out and those that it is fitted to, each (B,).
+
+    Every window is held out once. Whole recordings are, some of every domain, so that three target clips are never all
+    held out. Fewer recordings than `FOLDS` make fewer folds. Of a recording that is the only one of its domain, or
+    without which fewer than `MIN_WINDOWS` would be left, stretches are held out, and the windows beside them are not
+    fitted to either.
+    """
+    fold = _fold_of_each(windows)
+    made = []
+    for i in np.unique(fold):
+        held_out = fold == i
+        made.append((held_out, windows.apart & ~held_out & ~_beside(held_out, windows)))
+    return made
 
 
-def _gamma_quantile(x: DoubleArray, probability: float) -> float:
-    """Quantile of the Gamma distribution with the mean and variance of x (Wilson and Hilferty's cube, 1931)."""
-    mean, variance = float(x.mean()), float(x.var())
-    if mean <= 0 or variance <= 0:
-        return float(x[-1])
-    shape = mean**2 / variance
+def _fold_of_each(windows: NormalWindows) -> NDArray[np.int64]:
+    domains, recordings = np.array(windows.domain), np.array(windows.recording)
+    fold = np.full(len(windows), -1)
+    for domain in np.unique(domains):
+        own = list(dict.fromkeys(recordings[(domains == domain) & (fold < 0)]))
+        n_windows = [int(windows.apart[recordings == name].sum()) for name in own]
+        longest = own[int(np.argmax(n_windows))] if own else None
+        if longest is not None and (len(own) == 1 or windows.n_apart - max(n_windows) < MIN_WINDOWS):
+            rows = np.flatnonzero(recordings == longest)
+            for i, stretch in enumerate(np.array_split(rows, min(FOLDS, max(n_windows)))):
+                fold[stretch] = i
+            own.remove(longest)
+        for i, part in enumerate(np.array_split(own, FOLDS) if own else []):
+            fold[np.isin(recordings, part)] = i
+    return fold
+
+
+def _beside(held_out: NDArray[np.bool_], windows: NormalWindows) -> NDArray[np.bool_]:
+    """Return the windows of the same recordings that are next to held out ones, or overlap them, (B,).
+
+    None of a recording so short that nothing would be left: three target clips keep two of them.
+    """
+    beside = np.zeros(len(windows), np.bool_)
+    recordings = np.array(windows.recording)
+    for name in set(recordings[held_out]) & set(recordings[~held_out]):
+        rows = np.flatnonzero(recordings == name)
+        places = np.flatnonzero(windows.apart[rows])
+        if places.size < MIN_WINDOWS:
+            continue
+        reach = int(np.diff(places).max())
+        near = np.convolve(held_out[rows], np.ones(2 * reach + 1))[reach : reach + rows.size] > 0.5
+        beside[rows] = near & ~held_out[rows]
+    return beside
+
+
+def _new_window(x: DoubleArray, recording: NDArray[np.int64], probability: float) -> float:
+    """Return what a window of a recording not yet heard stays below with the given probability, on the scale of x.
+
+    One-sided prediction by Student's t of a balanced one-way random model, recordings and windows within them, with
+    Satterthwaite's degrees of freedom (Biometrics Bulletin 2, 1946), and one standard error on top, the
+    jackknife's over recordings: the few that were heard say little about how much they differ.
+    """
+    bound = _prediction(x, recording, probability)
+    n = int(recording.max()) + 1
+    if n < FEW_RECORDINGS:
+        return bound
+    without = [_prediction(x[recording != i], recording[recording != i], probability) for i in _some(n)]
+    return bound + math.sqrt((n - 1) * float(np.var(without)))
+
+
+def _some(n: int) -> range:
+    """At most about a hundred of n recordings, evenly: the spread of their influence needs no more."""
+    return range(0, n, -(-n // 100))
+
+
+def _prediction(x: DoubleArray, recording: NDArray[np.int64], probability: float) -> float:
+    index = np.unique(recording, return_inverse=True)[1]
+    n, size = x.size, np.bincount(index)
+    n_recordings = size.size
+    means = np.bincount(index, x) / size
+    if n_recordings < 2:
+        return float(x.mean() + _t_quantile(probability, n - 1) * x.std(ddof=1) * math.sqrt(1 + 1 / n))
+
+    between = float(means.var(ddof=1))
+    within = float(np.square(x - means[index]).sum()) / max(n - n_recordings, 1)
+    share = (1 - float(np.mean(1 / size))) * within
+    variance = max(between + share, float(x.var(ddof=1)), 1e-18)
+    freedom = variance**2 / max(between**2 / (n_recordings - 1) + share**2 / max(n - n_recordings, 1), 1e-36)
+    error = math.sqrt(variance + between / n_recordings)
+    return float(means.mean()) + _t_quantile(probability, freedom) * error
+
+
+def _t_quantile(probability: float, freedom: float) -> float:
+    """Quantile of Student's t, for a probability above 0.5 and one degree of freedom or more.
+
+    Many degrees: Cornish and Fisher's terms around the Normal quantile (1938). Few: t = sqrt(freedom) / tan(a), where
+    the density of the angle a is that of sin(a) ** (freedom - 1), added up from the tail.
+    """
     z = NormalDist().inv_cdf(probability)
-    return float(mean * (1 - 1 / (9 * shape) + z / (3 * math.sqrt(shape))) ** 3)
+    if freedom > 30 or probability <= 0.5:
+        return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    angle = np.geomspace(1e-6, math.pi / 2, 4000)
+    density = np.sin(angle) ** (freedom - 1)
+    tail = np.concatenate([[0], np.cumsum(np.diff(angle) * (density[1:] + density[:-1]) / 2)])
+    half_area = math.sqrt(math.pi) / 2 * math.exp(math.lgamma(freedom / 2) - math.lgamma((freedom + 1) / 2))
+    at = float(np.interp((1 - probability) * 2 * half_area, tail, angle))
+    return math.sqrt(freedom) / math.tan(at)

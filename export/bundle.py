@@ -27,7 +27,7 @@ from export.gate import check_blocks, check_runtime
 from export.graph import write_onnx
 from trainer.dataset import Clip
 from trainer.fit import fit_sections
-from trainer.training import load_clips, load_network
+from trainer.training import load_clips, load_held_out, load_network
 
 GATE_CLIPS: Final = 8
 
@@ -67,7 +67,9 @@ def export(
             metrics={},
         )
         bare = Detector(Path(scratch), card, Model(onnx_path), {}, "")
-        sections = fit_sections(Ear(bare), clips, classes, only or classes, false_alarm_rate)
+        sections = fit_sections(
+            Ear(bare), clips, classes, only or classes, false_alarm_rate, held_out=load_held_out(run)
+        )
         if not sections:
             raise EarshotError(f"{run}: no section has enough normal sound of whole windows to fit")
         card = card.model_copy(update={"sections": [section.card for section in sections.values()]})

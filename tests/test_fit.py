@@ -1,25 +1,75 @@
 """Thresholds keep their promise on sound that the fit has not seen."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from edge.fit import MIN_WINDOWS, Calibration, NormalWindows, fit_gaussian, fit_section, ledoit_wolf
-from edge.scorer import Domain, Scorer
+from edge.fit import (
+    MIN_WINDOWS,
+    Calibration,
+    NormalWindows,
+    _t_quantile,
+    cross_fit,
+    fit_gaussian,
+    fit_section,
+    folds,
+    ledoit_wolf,
+    network_shift,
+)
+from edge.scorer import Domain, FloatArray, Scorer
 
 N_MELS = 24
 
 
-def windows(rng: np.random.Generator, n: int, n_target: int = 0) -> NormalWindows:
+def windows(
+    rng: np.random.Generator, n: int, n_target: int = 0, recording: Sequence[str] | None = None
+) -> NormalWindows:
     mixing = np.random.default_rng(9).normal(size=(64, 64))
     shift = np.where(np.arange(n) < n - n_target, 0.0, 5.0)[:, None]
     domain: list[Domain] = ["source"] * (n - n_target)
     domain += ["target"] * n_target
+    return made_of(
+        domain,
+        (rng.normal(size=(n, 64)) @ mixing + shift).astype(np.float32),
+        rng.normal(size=(n, 3)).astype(np.float32),
+        (rng.normal(size=(n, 3, N_MELS)) + shift[:, None]).astype(np.float32),
+        recording,
+    )
+
+
+def made_of(
+    domain: Sequence[Domain],
+    embedding: FloatArray,
+    logits: FloatArray,
+    bands: FloatArray,
+    recording: Sequence[str] | None = None,
+) -> NormalWindows:
+    """Windows of clips, each a recording of its own unless told otherwise, that no network was trained on."""
+    n = len(domain)
     return NormalWindows(
         domain=domain,
-        embedding=(rng.normal(size=(n, 64)) @ mixing + shift).astype(np.float32),
-        logits=rng.normal(size=(n, 3)).astype(np.float32),
-        bands=(rng.normal(size=(n, 3, N_MELS)) + shift[:, None]).astype(np.float32),
+        embedding=embedding,
+        logits=logits,
+        bands=bands,
+        recording=[f"clip {i}" for i in range(n)] if recording is None else recording,
+        apart=np.ones(n, np.bool_),
+        trained_on=np.zeros(n, np.bool_),
+        series=np.arange(n),
     )
+
+
+def recordings_of(rng: np.random.Generator, n_recordings: int, n_each: int, apartness: float) -> NormalWindows:
+    """Windows of several recordings, each of which is different as a whole, and hardly within itself."""
+    n = n_recordings * n_each
+    names = [f"flight {i}" for i in range(n_recordings) for _ in range(n_each)]
+
+    def drawn(*shape: int) -> FloatArray:
+        own = np.repeat(rng.normal(size=(n_recordings, *shape)), n_each, axis=0)
+        return (apartness * own + rng.normal(size=(n, *shape))).astype(np.float32)
+
+    return made_of(["source"] * n, drawn(64), drawn(3), drawn(3, N_MELS), names)
 
 
 def test_ledoit_wolf_agrees_with_scikit_learn(rng: np.random.Generator) -> None:
@@ -35,17 +85,17 @@ def test_ledoit_wolf_agrees_with_scikit_learn(rng: np.random.Generator) -> None:
 def test_promised_false_alarm_rate_is_kept_on_sound_never_heard(rng: np.random.Generator, rate: float) -> None:
     alarms = []
     for _ in range(20):
-        statistics, calibration = fit_section(windows(rng, 60), class_index=None)
+        fit = fit_section(windows(rng, 60), class_index=None)
         fresh = windows(rng, 200)
-        scores = Scorer(statistics)(fresh.embedding, fresh.logits, fresh.bands)["fused"]
-        alarms.append(float((scores > calibration["fused"].threshold(rate)).mean()))
+        scores = Scorer(fit.statistics)(fresh.embedding, fresh.logits, fresh.bands)["fused"]
+        alarms.append(float((scores > fit.calibration["fused"].threshold(rate)).mean()))
     assert np.mean(alarms) < 1.5 * rate
 
 
 def test_in_sample_scores_would_not_have_kept_it(rng: np.random.Generator) -> None:
     """The reason for cross-fitting, in numbers: the same threshold from the clips that were fitted."""
     own = windows(rng, 60)
-    statistics, _ = fit_section(own, class_index=None)
+    statistics = fit_section(own, class_index=None).statistics
     seen = Scorer(statistics)(own.embedding, own.logits, own.bands)["fused"]
     fresh = windows(rng, 500)
     unseen = Scorer(statistics)(fresh.embedding, fresh.logits, fresh.bands)["fused"]
@@ -53,16 +103,125 @@ def test_in_sample_scores_would_not_have_kept_it(rng: np.random.Generator) -> No
 
 
 def test_three_target_clips_have_a_mean_of_their_own(rng: np.random.Generator) -> None:
-    statistics, calibration = fit_section(windows(rng, 63, n_target=3), class_index=0)
-    assert statistics.parts["mahalanobis"].domains == ("source", "target")
-    assert set(calibration) == {"fused", "mahalanobis", "bands", "l90", "confidence"}
-    assert all(own.scores.size == 63 for own in calibration.values())
+    fit = fit_section(windows(rng, 63, n_target=3), class_index=0)
+    assert fit.statistics.parts["mahalanobis"].domains == ("source", "target")
+    assert set(fit.calibration) == {"fused", "mahalanobis", "bands", "l90", "confidence"}
+    assert all(own.scores.size == 63 for own in fit.calibration.values())
 
 
-def test_threshold_within_what_was_heard_is_the_conformal_quantile() -> None:
-    calibration = Calibration(np.arange(1, 100, dtype=np.float32))
-    assert calibration.threshold(0.05) == 95
-    assert calibration.threshold(0.5) == 50
+def test_threshold_is_never_below_the_conformal_quantile(rng: np.random.Generator) -> None:
+    few_large = np.sort(np.concatenate([np.full(80, 1.0), rng.uniform(5, 6, 19)])).astype(np.float32)
+    assert Calibration(few_large).threshold(0.05) >= few_large[94]
+    assert Calibration(few_large).threshold(0.1) >= few_large[89]
+
+
+@pytest.mark.parametrize(("probability", "freedom"), [(0.95, 1.0), (0.999, 1.7), (0.99, 5.3), (0.9999, 12), (0.95, 60)])
+def test_students_quantile_is_scipys(probability: float, freedom: float) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    assert _t_quantile(probability, freedom) == pytest.approx(stats.t.ppf(probability, freedom), rel=2e-3)
+
+
+# --- Recordings ---
+
+
+def test_no_recording_is_on_both_sides_of_a_fold(rng: np.random.Generator) -> None:
+    names = [f"flight {i}" for i in (0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 4, 4, 5, 5, 6, 7, 7)]
+    own = windows(rng, 17, n_target=3, recording=names)
+    held_out_times = np.zeros(17)
+    for held_out, fitted in folds(own):
+        recordings = np.array(names)
+        assert not set(recordings[held_out]) & set(recordings[fitted])
+        assert {"source", "target"} <= set(np.array(own.domain)[fitted])
+        held_out_times += held_out
+    assert (held_out_times == 1).all()
+
+
+def test_fewer_recordings_than_folds_make_fewer_folds(rng: np.random.Generator) -> None:
+    own = windows(rng, 30, recording=[f"day {i // 10}" for i in range(30)])
+    assert len(folds(own)) == 3
+
+
+def test_one_recording_is_cut_into_stretches_with_a_gap(rng: np.random.Generator) -> None:
+    own = windows(rng, 50, recording=["a day"] * 50)
+    hops = replace(own, apart=np.arange(50) % 2 == 0)  # every other window overlaps its neighbours
+    for windows_, reach in ((own, 1), (hops, 2)):
+        made = folds(windows_)
+        assert len(made) == 5
+        for held_out, fitted in made:
+            assert np.abs(np.subtract.outer(np.flatnonzero(held_out), np.flatnonzero(fitted))).min() > reach
+            assert not (fitted & ~windows_.apart).any()
+
+
+def test_windows_that_overlap_are_scored_and_not_fitted_to(rng: np.random.Generator) -> None:
+    own = windows(rng, 60)
+    doubled = NormalWindows(
+        domain=[*own.domain, *own.domain],
+        embedding=np.concatenate([own.embedding, own.embedding + 3]),
+        logits=np.concatenate([own.logits, own.logits]),
+        bands=np.concatenate([own.bands, own.bands + 3]),
+        recording=[*own.recording, *own.recording],
+        apart=np.arange(120) < 60,
+        trained_on=np.zeros(120, np.bool_),
+        series=np.arange(120),
+    )
+    alone, beside = fit_section(own, None), fit_section(doubled, None)
+    np.testing.assert_array_equal(alone.calibration["fused"].scores, beside.calibration["fused"].scores)
+    assert beside.scores["fused"][60:].mean() > beside.scores["fused"][:60].mean()
+
+
+def test_clips_of_one_recording_would_have_promised_too_much(rng: np.random.Generator) -> None:
+    """The reason for folds of recordings: the same windows, with their neighbours on the other side of the fold."""
+    nominal = 0.05
+    kept: list[float] = []
+    leaked: list[float] = []
+    for _ in range(12):
+        own, fresh = recordings_of(rng, 10, 8, apartness=1.0), recordings_of(rng, 40, 3, apartness=1.0)
+        shuffled = replace(own, recording=[f"clip {i}" for i in range(len(own))])
+        order = np.argsort(np.arange(len(own)) % 8, kind="stable")  # so that every fold has some of every recording
+        shuffled = replace(shuffled.take(np.ones(len(own), np.bool_)), embedding=own.embedding[order])
+        shuffled = replace(shuffled, bands=own.bands[order], logits=own.logits[order])
+        for alarms, known in ((kept, own), (leaked, shuffled)):
+            fit = fit_section(known, None)
+            scores = Scorer(fit.statistics)(fresh.embedding, fresh.logits, fresh.bands)["fused"]
+            alarms.append(float((scores > fit.calibration["fused"].threshold(nominal)).mean()))
+    assert np.mean(kept) < 1.5 * nominal
+    assert np.mean(leaked) > 3 * nominal
+
+
+# --- What the network has seen ---
+
+
+def overfitted(rng: np.random.Generator, n: int, n_held_out: int) -> NormalWindows:
+    """Windows whose embedding a network has drawn together where it was trained on them."""
+    own = windows(rng, n)
+    trained_on = np.arange(n) % (n // n_held_out) != 0
+    tight = np.where(trained_on[:, None], 0.8, 1.0).astype(np.float32)
+    return replace(own, embedding=own.embedding * tight, trained_on=trained_on)
+
+
+def test_recordings_held_out_of_the_network_keep_the_promise(rng: np.random.Generator) -> None:
+    nominal = 0.05
+    corrected: list[float] = []
+    as_seen: list[float] = []
+    for _ in range(6):
+        sections = [overfitted(rng, 70, 10) for _ in range(3)]
+        shifts = network_shift([(own, cross_fit(own)) for own in sections])
+        fresh = windows(rng, 200)
+        for alarms, shift in ((corrected, shifts), (as_seen, None)):
+            fit = fit_section(sections[0], None, shift)
+            scores = Scorer(fit.statistics)(fresh.embedding, fresh.logits, fresh.bands)["mahalanobis"]
+            alarms.append(float((scores > fit.calibration["mahalanobis"].threshold(nominal)).mean()))
+    assert np.mean(corrected) < 1.5 * nominal
+    assert np.mean(as_seen) > 3 * nominal
+
+
+def test_a_network_that_has_seen_nothing_or_everything_shifts_nothing(rng: np.random.Generator) -> None:
+    stranger = windows(rng, 40)
+    everything = replace(stranger, trained_on=np.ones(40, np.bool_))
+    assert network_shift([(own, cross_fit(own)) for own in (stranger, everything)]) == {}
+
+
+# --- Thresholds ---
 
 
 def test_threshold_beyond_what_was_heard_lies_beyond_it() -> None:
@@ -85,12 +244,13 @@ def test_too_little_sound_is_refused(rng: np.random.Generator) -> None:
 
 def test_copies_of_one_recording_give_finite_scores() -> None:
     one = windows(np.random.default_rng(0), 1)
-    copies = NormalWindows(["source"] * 12, *(np.repeat(x, 12, axis=0) for x in (one.embedding, one.logits, one.bands)))
-    statistics, calibration = fit_section(copies, class_index=None)
+    embedding, logits, bands = (np.repeat(x, 12, axis=0) for x in (one.embedding, one.logits, one.bands))
+    copies = made_of(["source"] * 12, embedding, logits, bands)
+    fit = fit_section(copies, class_index=None)
     other = windows(np.random.default_rng(1), 4)
-    scores = Scorer(statistics)(other.embedding, other.logits, other.bands)
+    scores = Scorer(fit.statistics)(other.embedding, other.logits, other.bands)
     assert all(np.isfinite(values).all() for values in scores.values())
-    assert np.isfinite(calibration["fused"].threshold(0.01))
+    assert np.isfinite(fit.calibration["fused"].threshold(0.01))
 
 
 def test_a_band_that_never_moved_does_not_blow_up(rng: np.random.Generator) -> None:
