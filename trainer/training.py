@@ -1,139 +1,134 @@
 """Trains the classifier: read it from top to bottom.
 
-A run is a folder: `recipe.yaml` (resolved), `data.json`, `environment.json`, `metrics.jsonl` (a line an epoch),
-`features/`, `checkpoint.pt` (to go on after a kill), and at the end `network.pt`, which `export` reads.
-
 Every epoch draws its order, crops, mixing and dropout from (seed, epoch) alone: a run that was killed goes on as if it
-had not been.
+had not been. `trainer/runs.py` tells what lies in the run folder.
 """
 
-import json
 import logging
 import math
 import os
-import platform
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from dataclasses import fields as dataclass_fields
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
-import yaml
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from edge import __version__
 from edge.errors import EarshotError
 from edge.frontend import Features, FrontendSettings
+from trainer import distributed, runs
 from trainer.dataset import Clip
 from trainer.features import FeatureStore, compute_features
 from trainer.holdout import choose_held_out
 from trainer.loss import Centres, Loss, joint_loss, mixup
-from trainer.network import EMBEDDING_DIM, Network, NetworkSettings
+from trainer.network import EMBEDDING_DIM, Network
 from trainer.recipe import Recipe
+from trainer.runs import load_clips as load_clips
+from trainer.runs import load_held_out as load_held_out
+from trainer.runs import load_network as load_network
 
 log = logging.getLogger(__name__)
 
 Forward = Callable[[Tensor], tuple[Tensor, Tensor]]
 
+NOT_OF_THE_BACKBONE: Final = ("classify.", "band_mean", "band_deviation")
+"""What a fine-tuning makes anew: its classes are others, and its bands may lie elsewhere (`f_min_hz`)."""
 
-def train(clips: Sequence[Clip], recipe: Recipe, run: Path) -> None:
+
+def train(
+    clips: Sequence[Clip], recipe: Recipe, run: Path, *, start: Path | None = None, features: Path | None = None
+) -> None:
     """Train on normal clips and leave `network.pt` in the run folder.
 
-    Goes on from `run/checkpoint.pt` where there is one. Raises EarshotError if the run was begun with another recipe
-    or other data, if no clip can be read, or if the clips make fewer than two classes.
+    start: a finished run to fine-tune: the backbone begins with its weights, the classifier anew with the classes of
+    the clips. features: a folder to share with other runs, else one of its own.
+
+    Goes on from `run/checkpoint.pt` where there is one. Under torchrun every process calls this, with the same things.
+    Raises EarshotError if the run was begun with another recipe, start or other data, if `start` has another network
+    or has seen clips that are to be held out, if no clip can be read, or if they make fewer than two classes.
     """
+    with distributed.processes() as device:
+        _train(clips, recipe, run, start, features or run / "features", device)
+
+
+def _train(
+    clips: Sequence[Clip], recipe: Recipe, run: Path, start: Path | None, features: Path, device: torch.device
+) -> None:
     held_out = choose_held_out(clips, recipe.holdout, recipe.seed)
-    _begin(run, recipe, clips, held_out)
-    torch.set_num_threads(recipe.threads or os.cpu_count() or 1)
+    backbone = _backbone(start, recipe, held_out) if start else {}
+    if distributed.rank() == 0:
+        runs.begin(run, recipe, clips, held_out, start)
+    distributed.wait_for_all()
+    torch.set_num_threads(recipe.threads or max(1, (os.cpu_count() or 1) // distributed.processes_here()))
     torch.manual_seed(recipe.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     seen = [clip for clip in clips if clip.path not in held_out]
-    store = compute_features(seen, FrontendSettings(f_min_hz=recipe.f_min_hz), run / "features")
+    store = compute_features(seen, FrontendSettings(f_min_hz=recipe.f_min_hz), features)
     classes = sorted({clip.name for clip in store.clips})
     if len(classes) < 2:
         raise EarshotError(f"one class only, {classes[0]}: expected at least two sections or machines to tell apart")
-    labels = np.array([classes.index(clip.name) for clip in store.clips])
+    batches = Batches(store, [classes.index(clip.name) for clip in store.clips], recipe)
 
-    network = _new_network(recipe, store, len(classes)).to(device)
+    network = _new_network(recipe, store, len(classes))
+    network.load_state_dict(network.state_dict() | backbone)
+    network.to(device)
     centres = Centres(len(classes), EMBEDDING_DIM, recipe.centre_decay).to(device)
     average = AveragedModel(network, multi_avg_fn=_ema(recipe.ema_decay), use_buffers=True)
+    # Without weight decay, AdamW is the Adam of the paper.
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    steps_per_epoch = -(-len(labels) // recipe.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rate(recipe, recipe.epochs * steps_per_epoch))
-    state: dict[str, Any] = {
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rate(recipe, recipe.epochs * len(batches)))
+    parts: dict[str, Any] = {
         **{"network": network, "centres": centres, "average": average},
         **{"optimizer": optimizer, "schedule": schedule},
     }
 
-    first_epoch = _resume(run, state)
-    forward: Forward = _Compiled(network) if recipe.compile else network
+    metrics = runs.load_epoch(run, parts)
+    if metrics:
+        log.info("going on after epoch %d of %s", len(metrics), run)
+    forward: Forward = distributed.parallel(network)
+    if recipe.compile:
+        forward = _Compiled(forward)
     precision = _precision(recipe, device)
-    for epoch in range(first_epoch, recipe.epochs):
+    for epoch in range(len(metrics), recipe.epochs):
         started = time.monotonic()
-        torch.manual_seed(recipe.seed * 100_003 + epoch)
+        torch.manual_seed(recipe.seed * 100_003 + epoch + (distributed.rank() << 40))
         network.train()
-        sums = np.zeros(4)
-        n_seen = 0
-        batches = _batches(store, labels, recipe, epoch, network.settings.window_frames)
-        for features, target in tqdm(batches, f"epoch {epoch + 1}/{recipe.epochs}", steps_per_epoch, leave=False):
-            loss, logits = _step(forward, features.to(device), target.to(device), centres, recipe, precision)
+        sums = torch.zeros(4, device=device)
+        title = f"epoch {epoch + 1}/{recipe.epochs}"
+        for frames, labels in tqdm(
+            _to_device(batches.of_epoch(epoch), device),
+            title,
+            len(batches),
+            leave=False,
+            disable=distributed.rank() > 0,
+        ):
+            loss, logits = _step(forward, frames, labels, centres, recipe, precision)
             optimizer.zero_grad()
             loss.joint.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             average.update_parameters(network)
-            n_right = (logits.argmax(1).cpu() == target).sum()
-            sums += len(target) * np.array([loss.joint.item(), loss.softmax.item(), loss.centre.item(), 0])
-            sums[3] += int(n_right)
-            n_seen += len(target)
-        _save(run / "checkpoint.pt", {"epoch": epoch + 1, **{name: part.state_dict() for name, part in state.items()}})
-        terms = dict(zip(("loss", "softmax", "centre", "accuracy"), sums / n_seen, strict=True))
-        _record(run, epoch, recipe, **terms, seconds=time.monotonic() - started)
+            right = (logits.detach().argmax(1) == labels).float().mean()
+            sums += torch.stack([loss.joint, loss.softmax, loss.centre, right]).detach()
+        means = distributed.total(sums) / (len(batches) * distributed.world_size())
+        terms = zip(("loss", "softmax", "centre", "accuracy"), means.tolist(), strict=True)
+        row = {**dict(terms), "seconds": time.monotonic() - started}
+        metrics.append({"epoch": epoch + 1, **{name: round(value, 5) for name, value in row.items()}})
+        log.info("%s: %s", title, ", ".join(f"{name} {value:.4g}" for name, value in row.items()))
+        if distributed.rank() == 0:
+            runs.save_epoch(run, parts, metrics)
 
-    final = average.module if recipe.ema_decay else network
-    _save(run / "network.pt", {"settings": asdict(network.settings), "classes": classes, "weights": final.state_dict()})
-
-
-def load_network(run: Path) -> tuple[Network, list[str]]:
-    """Return the trained network of a run, in evaluation mode, and its classes (`machine/section`).
-
-    Raises EarshotError if the run is not finished.
-    """
-    path = run / "network.pt"
-    if not path.exists():
-        hint = ": the run is not finished, `earshot train` with the same --output goes on" if run.is_dir() else ""
-        raise EarshotError(f"{path}: not there{hint}")
-    stored = torch.load(path, map_location="cpu", weights_only=True)
-    settings = NetworkSettings(**stored["settings"])
-    network = Network(settings, len(stored["classes"]))
-    network.load_state_dict(stored["weights"])
-    return network.eval(), list(stored["classes"])
-
-
-def load_clips(run: Path) -> list[Clip]:
-    """Return the clips that a run was begun with, those held out among them."""
-    fields = [field.name for field in dataclass_fields(Clip)]
-    return [Clip(**{**{name: row[name] for name in fields}, "path": Path(row["path"])}) for row in _data(run)]
-
-
-def load_held_out(run: Path) -> set[Path]:
-    """Return the paths of the clips that were given to a run but that its network did not see."""
-    return {Path(row["path"]) for row in _data(run) if row.get("held_out")}
-
-
-def _data(run: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads((run / "data.json").read_text(encoding="utf-8"))
-    return rows
+    if distributed.rank() == 0:
+        final = average.module if recipe.ema_decay else network
+        runs.save_network(run, final.state_dict(), network.settings, classes)
+    distributed.wait_for_all()
 
 
 def window_of(frames: Features, start: int, window_frames: int) -> Features:
@@ -141,6 +136,23 @@ def window_of(frames: Features, start: int, window_frames: int) -> Features:
     columns = np.arange(start, start + window_frames) % frames.shape[1]
     window: Features = frames[:, columns]
     return window
+
+
+def _backbone(start: Path, recipe: Recipe, held_out: AbstractSet[Path]) -> dict[str, Tensor]:
+    """Return the weights that a fine-tuning begins with; they must fit, and not know what is to be new to them."""
+    network, _ = runs.load_network(start)
+    theirs, ours = asdict(network.settings), asdict(recipe.network())
+    differing = [f"{key} {theirs[key]}, here {ours[key]}" for key in ours if ours[key] != theirs[key]]
+    differing = [text for text in differing if not text.startswith("dropout ")]  # it has no weights
+    if differing:
+        raise EarshotError(f"{start}: its network has {'; '.join(differing)}: expected the same network to begin with")
+    known = {clip.path for clip in runs.load_clips(start)} - runs.load_held_out(start)
+    if held_out & known:
+        raise EarshotError(
+            f"{start}: was trained on {len(held_out & known)} of the {len(held_out)} clips that are to be held out, "
+            f"{min(held_out & known)} for one: expected a run with the same holdout and seed"
+        )
+    return {name: weights for name, weights in network.state_dict().items() if not name.startswith(NOT_OF_THE_BACKBONE)}
 
 
 def _new_network(recipe: Recipe, store: FeatureStore, n_classes: int) -> Network:
@@ -151,23 +163,55 @@ def _new_network(recipe: Recipe, store: FeatureStore, n_classes: int) -> Network
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def _batches(
-    store: FeatureStore, labels: NDArray[np.int64], recipe: Recipe, epoch: int, window_frames: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (N, 1, M, window_frames) and (N,): every clip once, at a random place, the last batch filled up."""
-    rng = np.random.default_rng([recipe.seed, epoch])
-    order = rng.permutation(len(labels))
-    order = np.resize(order, -(-order.size // recipe.batch_size) * recipe.batch_size)
-    for chosen in order.reshape(-1, recipe.batch_size):
-        windows = [
-            window_of(store[i], _random_start(store.n_frames(i), window_frames, rng), window_frames) for i in chosen
-        ]
-        yield torch.from_numpy(np.stack(windows)[:, None]), torch.from_numpy(labels[chosen])
+class Batches:
+    """The clips in batches: each once an epoch, cut at a random place, the last batch filled up with the first ones."""
+
+    def __init__(self, store: FeatureStore, labels: Sequence[int], recipe: Recipe) -> None:
+        if recipe.batch_size % distributed.world_size():
+            n_processes = distributed.world_size()
+            raise EarshotError(
+                f"batch_size {recipe.batch_size}: expected a multiple of {n_processes}, a slice a process"
+            )
+        self._store = store
+        self._labels = np.array(labels)
+        self._recipe = recipe
+        self._window_frames = recipe.network().window_frames
+
+    def __len__(self) -> int:
+        return -(-len(self._labels) // self._recipe.batch_size)
+
+    def of_epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield frames (N, 1, M, window_frames) and labels (N,): of every batch, the slice of this process."""
+        rng = np.random.default_rng([self._recipe.seed, epoch])
+        order = np.resize(rng.permutation(len(self._labels)), len(self) * self._recipe.batch_size)
+        for batch in order.reshape(len(self), -1):
+            starts = [self._random_start(i, rng) for i in batch]  # of all slices: the places depend on the seed alone
+            mine = slice(distributed.rank(), None, distributed.world_size())
+            windows = [
+                window_of(self._store[i], start, self._window_frames)
+                for i, start in zip(batch[mine], starts[mine], strict=True)
+            ]
+            yield torch.from_numpy(np.stack(windows)[:, None]), torch.from_numpy(self._labels[batch[mine]])
+
+    def _random_start(self, index: int, rng: np.random.Generator) -> int:
+        """A whole window inside the clip; anywhere in a clip that must be repeated anyway."""
+        n_frames = self._store.n_frames(index)
+        return int(rng.integers(n_frames - self._window_frames + 1 if n_frames >= self._window_frames else n_frames))
 
 
-def _random_start(n_frames: int, window_frames: int, rng: np.random.Generator) -> int:
-    """A whole window inside the clip; anywhere in a clip that must be repeated anyway."""
-    return int(rng.integers(n_frames - window_frames + 1 if n_frames >= window_frames else n_frames))
+def _to_device(batches: Iterator[tuple[Tensor, Tensor]], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """Read the next batch from the disk while the network works on this one."""
+
+    def load() -> tuple[Tensor, ...] | None:
+        batch = next(batches, None)
+        return batch and tuple(part.pin_memory() if device.type == "cuda" else part for part in batch)
+
+    with ThreadPoolExecutor(1) as loader:
+        following = loader.submit(load)
+        while batch := following.result():
+            following = loader.submit(load)
+            frames, labels = (part.to(device, non_blocking=True) for part in batch)
+            yield frames, labels
 
 
 def _step(
@@ -215,7 +259,7 @@ def _cpu_has_bfloat16() -> bool:
 class _Compiled:
     """torch.compile, or the network as it is where that does not work: only the first call tells."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Forward) -> None:
         self._network = network
         self._forward: Forward | None = None
 
@@ -228,63 +272,3 @@ class _Compiled:
                 log.warning("torch.compile does not work here (%s): training goes on without it", type(error).__name__)
                 self._forward = self._network
         return self._forward(features)
-
-
-def _begin(run: Path, recipe: Recipe, clips: Sequence[Clip], held_out: AbstractSet[Path]) -> None:
-    """Write down what the run is, or check that it is the same run."""
-    run.mkdir(parents=True, exist_ok=True)
-    stated = {
-        "recipe.yaml": yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False),
-        "data.json": json.dumps(
-            [{**asdict(clip), "path": str(clip.path), "held_out": clip.path in held_out} for clip in clips], indent=0
-        ),
-    }
-    for name, text in stated.items():
-        path = run / name
-        if path.exists() and path.read_text(encoding="utf-8") != text:
-            raise EarshotError(f"{path}: the run was begun with other settings or data: expected a new --output")
-        path.write_text(text, encoding="utf-8")
-    (run / "environment.json").write_text(json.dumps(_environment(), indent=2) + "\n", encoding="utf-8")
-
-
-def _environment() -> dict[str, Any]:
-    packages = ("torch", "numpy", "scipy", "scikit-learn", "onnx", "onnxruntime", "soundfile", "soxr")
-    git = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return {
-        "earshot": __version__,
-        "commit": git.stdout.strip() or None,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-        **{name: version(name) for name in packages},
-    }
-
-
-def _resume(run: Path, state: Mapping[str, Any]) -> int:
-    """Load the checkpoint into the parts, if there is one; return the epoch to go on with."""
-    path = run / "checkpoint.pt"
-    if not path.exists():
-        return 0
-    stored = torch.load(path, map_location="cpu", weights_only=True)
-    for name, part in state.items():
-        part.load_state_dict(stored[name])
-    log.info("going on after epoch %d of %s", stored["epoch"], path)
-    epoch: int = stored["epoch"]
-    return epoch
-
-
-def _record(run: Path, epoch: int, recipe: Recipe, **metrics: float | np.floating[Any]) -> None:
-    row = {"epoch": epoch + 1, **{name: round(float(value), 5) for name, value in metrics.items()}}
-    with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
-    text = "epoch %d/%d: loss %.4f (softmax %.4f, centre %.3f), accuracy %.3f, %.0f s"
-    log.info(text, epoch + 1, recipe.epochs, *list(row.values())[1:])
-
-
-def _save(path: Path, content: Mapping[str, object]) -> None:
-    """Write whole or not at all: a kill in between leaves the last one."""
-    part = path.with_suffix(".part")
-    torch.save(content, part)
-    part.replace(path)
