@@ -1,0 +1,61 @@
+"""The product itself as a system: trained by the default recipe, exported, and scored through the device's own line."""
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Final
+
+from edge import detector as detectors
+from edge.detector import Detector
+from trainer.dataset import Clip
+from trainer.evaluation.scoring import score_clips
+from trainer.peers.peer import Peer, PeerScores
+from trainer.recipe import Recipe
+from trainer.training import train as train_network
+
+FALSE_ALARM_RATE: Final = 0.01
+"""Of the thresholds that the detector carries; no ranking depends on it."""
+
+
+@dataclass(frozen=True)
+class Preset(Peer):
+    """One of the two presets of the network; every class of the training clips is learned.
+
+    name: `streaming` or `paper`; all else is in the recipe.
+    """
+
+    about: ClassVar[str] = "Earshot: network and bands, exported, on the device's own line"
+    default_score: ClassVar[str] = "fused"
+
+    name: str = "streaming"
+    recipe: Recipe = field(default_factory=Recipe)
+
+    def compute(self, train: Sequence[Clip], test: Sequence[Clip], *, seed: int, folder: Path) -> PeerScores:
+        """Train, export and score."""
+        detector = self.detector(train, seed=seed, folder=folder)
+        scored, skipped = score_clips(detector, test)
+        unfitted = {clip.name for clip in test} - set(detector.sections)
+        return PeerScores(
+            test={s.clip.path: s.scores for s in scored},
+            missing={
+                **dict.fromkeys(sorted(unfitted), "too little normal sound to fit it"),
+                **dict(reason.split(": ", 1) for reason in skipped),
+            },
+            thresholds={s.clip.name: s.thresholds for s in scored},
+        )
+
+    def detector(self, train: Sequence[Clip], *, seed: int, folder: Path) -> Detector:
+        """Return the detector of a run in `folder`, trained and exported unless it was already.
+
+        Raises EarshotError if the run was begun with another recipe or other clips.
+        """
+        run, output = folder / "run", folder / "detector"
+        recipe = self.recipe.model_copy(update={"preset": self.name, "seed": seed})
+        train_network(train, recipe, run, features=folder.parent / "features")
+        if not output.is_dir():
+            # Named by text, as edge/cli.py does: the trainer does not know the exporter. Here they work in turn, as
+            # they do for a person with two commands.
+            exporter = importlib.import_module("export.bundle")
+            exporter.export(run, output, name=f"{self.name}-seed{seed}", false_alarm_rate=FALSE_ALARM_RATE)
+        return detectors.read(output)
