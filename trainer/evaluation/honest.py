@@ -140,6 +140,10 @@ class HonestTable:
             notes.append(f"Better, in points, on the sections that they can score: {', '.join(ahead)}.")
         if level:
             notes.append(f"Inside the noise, not to be told from {self.best}: {', '.join(level)}.")
+        if any(row.label_free.mean.hmean.low == row.label_free.mean.hmean.high for row in self.rows):
+            notes.append(
+                "An interval without width: no clip of these was on the wrong side, which more clips may change."
+            )
         varied = [row.system for row in self.rows if row.fixed is None]
         if varied:
             notes.append(f"No fixed figure: the recipe differs from machine to machine in {', '.join(varied)}.")

@@ -6,15 +6,18 @@ the score, `m` or `p`, is picked for each machine and column with test labels, a
 (honest.py) says what that is worth.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final, Literal
 
+from edge.errors import EarshotError
 from trainer.evaluation import paper
 from trainer.evaluation.metrics import figures, harmonic_mean, pick_scores
 from trainer.evaluation.paper import Figures
 from trainer.evaluation.plain import aligned
-from trainer.evaluation.scores import System
+from trainer.evaluation.scores import System, write_whole
 
 Role = Literal["baseline", "top1", "general", "general/high-pass", "specific", "plain", "centre"]
 """What the tables compare: the autoencoder; an ensemble like the 2021 winner's; the general network, without a
@@ -310,3 +313,44 @@ def _machines_of(picks: Mapping[str, str]) -> str:
     for machine, score in picks.items():
         by_pick.setdefault(" ".join(short.get(word, word) for word in score.split()), []).append(machine)
     return ", ".join(f"{score} for {' '.join(machines)}" for score, machines in by_pick.items())
+
+
+# --- A folder of tables: what `earshot reproduce` leaves and `earshot evaluate --tables` prints ---
+
+TABLES_FILE: Final = "tables.json"
+
+
+@dataclass(frozen=True)
+class Tables:
+    """All tables of a reproduction.
+
+    about   a line that says on what
+    tables  Tables 2 to 7
+    honest  the honest table as text, by domain rule, and as data
+    """
+
+    about: str
+    tables: Sequence[Table]
+    honest: Mapping[str, str]
+    honest_data: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_text(self) -> str:
+        """Return them one after the other."""
+        return "\n\n".join([self.about, *(table.as_text() for table in self.tables), *self.honest.values()])
+
+
+def write_tables(folder: Path, tables: Tables) -> None:
+    """Write tables.json, whole, and the same as text."""
+    content = {**asdict(tables), "tables": [table.as_json() for table in tables.tables]}
+    write_whole(folder / TABLES_FILE, json.dumps(content, indent=1) + "\n")
+    write_whole(folder / "tables.txt", tables.as_text() + "\n")
+
+
+def read_tables(folder: Path) -> Tables:
+    """Read them back. Raises EarshotError if they are not there."""
+    path = folder / TABLES_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Tables(**{**content, "tables": [Table.from_json(table) for table in content["tables"]]})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EarshotError(f"{path}: {error}: expected the tables of `earshot reproduce --output {folder}`") from error
