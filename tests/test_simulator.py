@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from numpy.typing import NDArray
 
 from edge.errors import EarshotError
 from edge.frontend import Frontend, FrontendSettings, Samples
+from trainer.audit import check_data
+from trainer.dataset import Clip, read_layout
 from trainer.simulator.command import command
 from trainer.simulator.dataset import Plan, entries, fault_of, path_of, write
 from trainer.simulator.faults import FAULTS, imbalance_rise_db
@@ -320,6 +324,91 @@ def test_layout_and_names_are_those_of_dcase(tmp_path: Path) -> None:
     assert (described["seed"], described["clips"], described["machines"]) == (SEED, n_clips, ["fan", "valve"])
 
 
+def small_2021(sections: int = 3) -> Plan:
+    return replace(small(sections=sections, test=2), layout="dcase2021", train_target=3)
+
+
+@pytest.fixture(scope="module")
+def data_of_2021(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("simulated") / "2021"
+    write(out, small_2021())
+    return out
+
+
+SOURCE_OF_2021 = r"section_\d\d_source_(train_normal_000[01]_spd_\d+_ld_\d+|test_(normal|anomaly)_000[01])\.wav"
+TARGET_OF_2021 = r"section_\d\d_target_(train_normal_000[012]_spd_\d+_ld_\d+|test_(normal|anomaly)_000[01])\.wav"
+
+
+def test_the_layout_of_2021_is_exactly_that_of_the_challenge(data_of_2021: Path) -> None:
+    files = [path.relative_to(data_of_2021) for path in data_of_2021.rglob("*") if path.is_file()]
+    counts = Counter(path.parent.as_posix() for path in files)
+
+    folders = {f"{root}/{machine}" for root in ("dev_data", "eval_data") for machine in ("fan", "valve")}
+    assert counts == {
+        ".": 1,
+        "ground_truth_data": 2 * 3 * 2,
+        **{f"{folder}/train": 3 * (2 + 3) for folder in folders},
+        **{f"{folder}/{domain}_test": 3 * 2 * 2 for folder in folders for domain in DOMAINS},
+    }
+    for path in (path for path in files if path.suffix == ".wav"):
+        root, _, split = path.parent.parts
+        assert re.match(r"section_0[012]_" if root == "dev_data" else r"section_0[345]_", path.name)
+        if root == "eval_data" and split != "train":
+            assert re.fullmatch(rf"section_\d\d_{split}_000[0123]\.wav", path.name)
+            continue
+        assert re.fullmatch(SOURCE_OF_2021, path.name) or re.fullmatch(TARGET_OF_2021, path.name)
+        assert split == "train" or f"_{split}_" in path.name
+        assert "_fault_" not in path.name
+
+
+def test_ground_truth_of_2021_is_what_its_evaluator_reads(data_of_2021: Path) -> None:
+    truth = data_of_2021 / "ground_truth_data"
+    assert {path.name for path in truth.iterdir()} == {
+        f"ground_truth_{machine}_section_{section}_{domain}_test.csv"
+        for machine in ("fan", "valve")
+        for section in ("03", "04", "05")
+        for domain in DOMAINS
+    }
+    for path in truth.iterdir():
+        rows = [row.split(",") for row in path.read_bytes().decode("ascii").split("\n")[:-1]]
+        stem = path.stem.removeprefix("ground_truth_").partition("_")[2]
+        assert [name for name, _ in rows] == [f"{stem}_{number:04d}.wav" for number in range(4)]
+        assert sorted(label for _, label in rows) == ["0", "0", "1", "1"]
+    orders = {tuple(row[-1] for row in path.read_text().splitlines()) for path in truth.iterdir()}
+    assert len(orders) > 1
+
+
+def test_the_layout_of_2021_is_read_with_its_labels_and_passes_the_audit(data_of_2021: Path) -> None:
+    clips = read_layout([data_of_2021], data_of_2021 / "ground_truth_data")
+
+    cells = Counter((clip.name, clip.domain, clip.split, clip.label) for clip in clips)
+    for machine in ("fan", "valve"):
+        for section in range(6):
+            for domain in DOMAINS:
+                name = f"{machine}/{section:02d}"
+                assert cells.pop((name, domain, "train", "normal")) == (2 if domain == "source" else 3)
+                assert cells.pop((name, domain, "test", "normal")) == cells.pop((name, domain, "test", "anomaly")) == 2
+    assert not cells
+    assert check_data(clips, for_evaluation=True, window_seconds=1.0) == []
+
+
+def test_a_section_sounds_the_same_in_both_layouts_and_its_labels_are_true(tmp_path: Path) -> None:
+    write(tmp_path / "plain", replace(small(machines=("valve",), sections=2, test=2), format="wav"))
+    write(tmp_path / "2021", replace(small(machines=("valve",), sections=1, test=2), layout="dcase2021"))
+
+    def sounds(clips: list[Clip]) -> set[tuple[str, str, str, str | None, bytes]]:
+        return {(clip.section, clip.domain, clip.split, clip.label, clip.path.read_bytes()) for clip in clips}
+
+    of_2021 = read_layout([tmp_path / "2021"], tmp_path / "2021" / "ground_truth_data")
+    assert sounds(of_2021) == sounds(read_layout([tmp_path / "plain"]))
+
+
+def test_more_sections_than_two_digits_hold_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(EarshotError, match="102 sections in all: expected at most 100"):
+        write(tmp_path / "out", small_2021(sections=51))
+    assert not (tmp_path / "out").exists()
+
+
 def test_every_fault_has_its_turn_and_severities_differ() -> None:
     plan = small(machines=("pump",), sections=1, test=6)
     found = [fault_of(entry, SEED) for entry in entries(plan) if entry.label == "anomaly"]
@@ -371,6 +460,19 @@ def test_the_command_makes_what_it_is_told(tmp_path: Path) -> None:
     assert result.stdout == ""
     assert "7 clips" in result.stderr
     assert len(list((tmp_path / "out" / "slider").glob("*/section_00_*.wav"))) == 7
+
+
+def test_the_command_makes_the_layout_of_2021(tmp_path: Path) -> None:
+    counts = "--layout dcase2021 --machine fan --sections 1 --train-source 1 --test 1 --seconds 1 --jobs 1"
+    for file_format in ("wav", "flac"):
+        out = tmp_path / file_format
+        result = CliRunner().invoke(
+            command, [str(out), *counts.split(), *(["--format", "flac"] * (file_format != "wav"))]
+        )
+        assert result.exit_code == 0, result.output
+        assert len(list(out.glob(f"*_data/fan/*/section_0[01]_*.{file_format}"))) == 2 * (1 + 3 + 4)
+        assert json.loads((out / "dataset.json").read_text())["format"] == file_format
+        assert f"test_0001.{file_format}," in next((out / "ground_truth_data").iterdir()).read_text()
 
 
 def test_the_command_refuses_what_is_taken_and_what_it_does_not_know(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from trainer.simulator.dataset import Format, Plan, write
+from trainer.simulator.dataset import FORMATS, Format, Layout, Plan, write
 from trainer.simulator.machines import KINDS
 
 _DEFAULT = Plan()
@@ -13,6 +13,13 @@ _DEFAULT = Plan()
 
 @click.command("simulate")
 @click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--layout",
+    type=click.Choice(list(FORMATS)),
+    default=_DEFAULT.layout,
+    show_default=True,
+    help="plain: train and test a machine, all in the names. dcase2021: dev_data, eval_data, ground_truth_data.",
+)
 @click.option(
     "--machine",
     "machines",
@@ -25,7 +32,7 @@ _DEFAULT = Plan()
     type=click.IntRange(1, 99),
     default=_DEFAULT.sections,
     show_default=True,
-    help="Individuals of each type.",
+    help="Individuals of each type; in layout dcase2021, of dev_data and of eval_data each.",
 )
 @click.option(
     "--train-source",
@@ -66,8 +73,7 @@ _DEFAULT = Plan()
     "--format",
     "file_format",
     type=click.Choice(["flac", "wav"]),
-    default=_DEFAULT.format,
-    show_default=True,
+    show_default="flac; in layout dcase2021 wav",
     help="File format, 16 bit either way.",
 )
 @click.option(
@@ -79,6 +85,7 @@ _DEFAULT = Plan()
 )
 def command(
     out: Path,
+    layout: Layout,
     machines: tuple[str, ...],
     sections: int,
     train_source: int,
@@ -86,14 +93,15 @@ def command(
     test: int,
     seconds: float,
     seed: int,
-    file_format: Format,
+    file_format: Format | None,
     jobs: int,
 ) -> None:
     """Make recordings of simulated machines in OUT, a new or an empty folder.
 
-    Seven types of machine, healthy and faulty, in two domains, in the layout of DCASE task 2.
+    Seven types of machine, healthy and faulty, in two domains, in the layouts of DCASE task 2.
     """
     plan = Plan(
+        layout=layout,
         machines=tuple(dict.fromkeys(machines)) or tuple(KINDS),
         sections=sections,
         train_source=train_source,
