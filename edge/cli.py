@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "train": "trainer.commands.train",
     "export": "export.command",
     "evaluate": "trainer.commands.evaluate",
+    "report": "trainer.commands.report",
 }
 
 
