@@ -45,7 +45,7 @@ class Recipe(Settings):
     score: ScoreName = Field("fused", description="what the detector alarms by")
 
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where the CPU has it")
-    compile: bool = Field(True, description="torch.compile, with a fallback where no compiler is")
+    compile: bool | Literal["auto"] = Field("auto", description="torch.compile; auto: where it pays within the run")
     threads: int = Field(0, ge=0, description="of the CPU; 0 takes every core")
 
     def network(self) -> NetworkSettings:

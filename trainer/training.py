@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
@@ -40,6 +40,13 @@ Forward = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 NOT_OF_THE_BACKBONE: Final = ("classify.", "band_mean", "band_deviation")
 """What a fine-tuning makes anew: its classes are others, and its bands may lie elsewhere (`f_min_hz`)."""
+
+
+TERMS: Final = ("loss", "softmax", "centre", "accuracy")
+"""What a step tells of itself: the means over its batch."""
+
+COMPILE_FROM_CLIPS: Final = 1000
+"""Fewer, over all epochs, are trained before torch.compile is done (benchmarks/training.py)."""
 
 
 def train(
@@ -78,57 +85,87 @@ def _train(
 
     network = _new_network(recipe, store, len(classes))
     network.load_state_dict(network.state_dict() | backbone)
-    network.to(device)
-    centres = Centres(len(classes), EMBEDDING_DIM, recipe.centre_decay).to(device)
-    average = AveragedModel(network, multi_avg_fn=_ema(recipe.ema_decay), use_buffers=True)
-    # Without weight decay, AdamW is the Adam of the paper.
-    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rate(recipe, recipe.epochs * len(batches)))
-    parts: dict[str, Any] = {
-        **{"network": network, "centres": centres, "average": average},
-        **{"optimizer": optimizer, "schedule": schedule},
-    }
-
-    metrics = runs.load_epoch(run, parts)
+    learner = Learner(network, recipe, n_steps=recipe.epochs * len(batches), device=device)
+    metrics = runs.load_epoch(run, learner.parts)
     if metrics:
         log.info("going on after epoch %d of %s", len(metrics), run)
-    forward: Forward = distributed.parallel(network)
-    if recipe.compile:
-        forward = _Compiled(forward)
-    precision = _precision(recipe, device)
+
     for epoch in range(len(metrics), recipe.epochs):
         started = time.monotonic()
         torch.manual_seed(recipe.seed * 100_003 + epoch + (distributed.rank() << 40))
-        network.train()
-        sums = torch.zeros(4, device=device)
         title = f"epoch {epoch + 1}/{recipe.epochs}"
-        for frames, labels in tqdm(
-            _to_device(batches.of_epoch(epoch), device),
-            title,
-            len(batches),
-            leave=False,
-            disable=distributed.rank() > 0,
-        ):
-            loss, logits = _step(forward, frames, labels, centres, recipe, precision)
-            optimizer.zero_grad()
-            loss.joint.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            average.update_parameters(network)
-            right = (logits.detach().argmax(1) == labels).float().mean()
-            sums += torch.stack([loss.joint, loss.softmax, loss.centre, right]).detach()
+        waiting = tqdm(total=len(batches), desc=title, leave=False, disable=distributed.rank() > 0)
+        sums = torch.zeros(len(TERMS), device=device)
+        for frames, labels in _to_device(batches.of_epoch(epoch), device):
+            sums += learner.learn(frames, labels)
+            waiting.update()
+        waiting.close()
+
         means = distributed.total(sums) / (len(batches) * distributed.world_size())
-        terms = zip(("loss", "softmax", "centre", "accuracy"), means.tolist(), strict=True)
-        row = {**dict(terms), "seconds": time.monotonic() - started}
+        row = {**dict(zip(TERMS, means.tolist(), strict=True)), "seconds": time.monotonic() - started}
         metrics.append({"epoch": epoch + 1, **{name: round(value, 5) for name, value in row.items()}})
         log.info("%s: %s", title, ", ".join(f"{name} {value:.4g}" for name, value in row.items()))
         if distributed.rank() == 0:
-            runs.save_epoch(run, parts, metrics)
+            runs.save_epoch(run, learner.parts, metrics)
 
     if distributed.rank() == 0:
-        final = average.module if recipe.ema_decay else network
-        runs.save_network(run, final.state_dict(), network.settings, classes)
+        runs.save_network(run, learner.final().state_dict(), network.settings, classes)
     distributed.wait_for_all()
+
+
+class Learner:
+    """A network and all that changes with it, a batch at a time."""
+
+    def __init__(self, network: Network, recipe: Recipe, *, n_steps: int, device: torch.device) -> None:
+        self._recipe = recipe
+        self._precision = _precision(recipe, device)
+        self._network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._centres = Centres(network.n_classes, EMBEDDING_DIM, recipe.centre_decay).to(device)
+        self._average = AveragedModel(self._network, multi_avg_fn=_ema(recipe.ema_decay), use_buffers=True)
+        # Without weight decay, AdamW is the Adam of the paper.
+        self._optimizer = torch.optim.AdamW(
+            self._network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, _rate(recipe, n_steps))
+        self._forward: Forward = distributed.parallel(self._network)
+        if _compile_pays(recipe, n_steps):
+            self._forward = _Compiled(self._forward)
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What a checkpoint must hold, by name."""
+        return {
+            "network": self._network,
+            "centres": self._centres,
+            "average": self._average,
+            "optimizer": self._optimizer,
+            "schedule": self._schedule,
+        }
+
+    def final(self) -> nn.Module:
+        """Return the network to keep: the average over the last steps, or the last one."""
+        return self._average.module if self._recipe.ema_decay else self._network
+
+    def learn(self, frames: Tensor, labels: Tensor) -> Tensor:
+        """Take one step on frames (N, 1, M, F) in dB and labels (N,); return its `TERMS`, detached."""
+        self._network.train()
+        loss, logits = self._loss(frames, labels)
+        self._optimizer.zero_grad()
+        loss.joint.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        self._schedule.step()
+        self._average.update_parameters(self._network)
+        right = (logits.argmax(1) == labels).float().mean()
+        return torch.stack([loss.joint, loss.softmax, loss.centre, right]).detach()
+
+    def _loss(self, frames: Tensor, labels: Tensor) -> tuple[Loss, Tensor]:
+        """Return the loss of a batch, mixed as the recipe has it, and the logits (N, k) of the mixed clips."""
+        alpha, mixed_labels = self._recipe.mixup_alpha, self._recipe.mixup_labels == "mixed"
+        mixed, targets = mixup(frames, labels, self._network.n_classes, alpha=alpha, mixed_labels=mixed_labels)
+        with torch.autocast(frames.device.type, torch.bfloat16, enabled=self._precision == torch.bfloat16):
+            embedding, logits = self._forward(mixed.contiguous(memory_format=torch.channels_last))
+        loss = joint_loss(embedding[:, 0], logits[:, 0], targets, self._centres, self._recipe.centre_weight)
+        return loss, logits[:, 0]
 
 
 def window_of(frames: Features, start: int, window_frames: int) -> Features:
@@ -160,7 +197,7 @@ def _new_network(recipe: Recipe, store: FeatureStore, n_classes: int) -> Network
     mean, deviation = store.band_moments(range(len(store.clips)))
     network.band_mean.copy_(torch.from_numpy(mean)[:, None])
     network.band_deviation.copy_(torch.from_numpy(deviation)[:, None])
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return network
 
 
 class Batches:
@@ -214,18 +251,6 @@ def _to_device(batches: Iterator[tuple[Tensor, Tensor]], device: torch.device) -
             yield frames, labels
 
 
-def _step(
-    forward: Forward, features: Tensor, labels: Tensor, centres: Centres, recipe: Recipe, precision: torch.dtype
-) -> tuple[Loss, Tensor]:
-    """Return the loss of a batch, mixed as the recipe has it, and the logits (N, k) of the mixed clips."""
-    mixed, targets = mixup(
-        features, labels, len(centres.points), alpha=recipe.mixup_alpha, mixed_labels=recipe.mixup_labels == "mixed"
-    )
-    with torch.autocast(features.device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
-        embedding, logits = forward(mixed.contiguous(memory_format=torch.channels_last))
-    return joint_loss(embedding[:, 0], logits[:, 0], targets, centres, recipe.centre_weight), logits[:, 0]
-
-
 def _ema(decay: float) -> Callable[..., None]:
     average: Callable[..., None] = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
     return average
@@ -243,6 +268,13 @@ def _rate(recipe: Recipe, n_steps: int) -> Callable[[int], float]:
         return 0.5 * (1 + math.cos(math.pi * (step - n_warm) / max(1, n_steps - n_warm)))
 
     return factor
+
+
+def _compile_pays(recipe: Recipe, n_steps: int) -> bool:
+    """Decided by the whole run, never by what is left of it: a run that goes on must compute as it did before."""
+    if recipe.compile == "auto":
+        return n_steps * recipe.batch_size // distributed.world_size() >= COMPILE_FROM_CLIPS
+    return recipe.compile
 
 
 def _precision(recipe: Recipe, device: torch.device) -> torch.dtype:
