@@ -273,7 +273,7 @@ class _Explainer:
             case "null":
                 return "null"
         if "enum" in schema:
-            return "one of " + ", ".join(schema["enum"])
+            return "one of " + ", ".join(word if isinstance(word, str) else _shown(word) for word in schema["enum"])
         if "discriminator" in schema:
             return "a mapping with the keys name, type, detector and those of its type"
         return str(schema.get("description", "a path" if schema.get("format") == "path" else "text"))

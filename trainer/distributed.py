@@ -18,11 +18,11 @@ from torch.nn.parallel import DistributedDataParallel
 @contextmanager
 def processes() -> Iterator[torch.device]:
     """Join the processes that torchrun has started, or be the only one; the device of this one."""
-    local_rank, world_size = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
     device = torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    if world_size == 1 or dist.is_initialized():
+    if world_size() == 1:
         yield device
         return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
@@ -34,12 +34,12 @@ def processes() -> Iterator[torch.device]:
 
 def rank() -> int:
     """Return the number of this process; 0 writes and logs."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    return int(os.environ.get("RANK", 0))
 
 
 def world_size() -> int:
     """Return how many processes there are."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    return int(os.environ.get("WORLD_SIZE", 1))
 
 
 def processes_here() -> int:

@@ -2,17 +2,18 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
+from edge.errors import ConfigError
 from edge.scorer import ScoreName
 from edge.strict_yaml import Settings, load_settings
 from trainer.network import Branch, NetworkSettings, Stem, preset
 
 
 class Recipe(Settings):
-    """Settings of one training run. `earshot train --recipe FILE` reads them; every key has a default."""
+    """Settings of one training run; every key has a default. `recipes/quick.yaml` says what each is for."""
 
     preset: Literal["streaming", "paper"] = "streaming"
     f_min_hz: float = Field(0.0, ge=0, lt=8000, description="high-pass cut-off of the frontend, Hz (Table 7)")
@@ -45,7 +46,9 @@ class Recipe(Settings):
     score: ScoreName = Field("fused", description="what the detector alarms by")
 
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where the CPU has it")
-    compile: bool | Literal["auto"] = Field("auto", description="torch.compile; auto: where it pays within the run")
+    compile: Literal[True, False, "auto"] = Field(
+        "auto", description="torch.compile; auto: where it pays within the run"
+    )
     threads: int = Field(0, ge=0, description="of the CPU; 0 takes every core")
 
     def network(self) -> NetworkSettings:
@@ -58,6 +61,21 @@ class Recipe(Settings):
         return replace(preset(self.preset), **given)
 
 
-def load_recipe(path: Path) -> Recipe:
-    """Read a recipe. Raises ConfigError with every mistake, by file, line and key."""
-    return load_settings(path, Recipe)
+SHIPPED: Final = Path(__file__).with_name("recipes")
+"""The paper's: `general`, then one a machine type (Table 7); and `quick`, the defaults written out."""
+
+
+def load_recipe(name: str | Path) -> Recipe:
+    """Read a shipped recipe by its name (`fan`), or the file at a path (`fan.yaml`, `mine/fan`).
+
+    Raises ConfigError with every mistake, by file, line and key; or that lists what ships, where nothing has the name.
+    """
+    path = Path(name)
+    if path.suffix or path.name != str(name):
+        return load_settings(path, Recipe)
+    shipped = {file.stem: file for file in sorted(SHIPPED.glob("*.yaml"))}
+    if path.name not in shipped:
+        raise ConfigError(
+            f"recipe {path.name}: not known: expected a path with a suffix, or one of {', '.join(shipped)}"
+        )
+    return load_settings(shipped[path.name], Recipe)
