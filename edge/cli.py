@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "train": "trainer.commands.train",
     "export": "export.command",
     "evaluate": "trainer.commands.evaluate",
+    "reproduce": "trainer.commands.reproduce",
     "report": "trainer.commands.report",
 }
 

@@ -28,7 +28,8 @@ WriteWav = Callable[..., Path]
 HEADER = "path,section,score,threshold,decision"
 DETECTOR = detectors.read(DEMO / "detector")
 WINDOW = DETECTOR.plan.window_samples
-COMMANDS = ["run", "replay", "score", "enroll", "check", "bench", "simulate", "train", "export", "evaluate"]
+COMMANDS = ["run", "replay", "score", "enroll", "check", "bench", "simulate", "train", "export"]
+COMMANDS += ["evaluate", "reproduce", "report"]
 TRAIN_EXTRA = ["torch", "onnx", "onnxscript", "sklearn", "scipy", "tqdm"]
 
 

@@ -146,7 +146,7 @@ class HonestTable:
             )
         varied = [row.system for row in self.rows if row.fixed is None]
         if varied:
-            notes.append(f"No fixed figure: the recipe differs from machine to machine in {', '.join(varied)}.")
+            notes.append(f"No fixed figure, because the recipe differs from machine to machine: {', '.join(varied)}.")
         return notes
 
 

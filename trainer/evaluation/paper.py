@@ -7,9 +7,12 @@ Two cells do not fit the rest, and stand here as printed: Table 6 has 75.53 as v
 Tables 3 and 4 have 67.18 and 75.53 is the harmonic mean of all.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
+
+from trainer.dataset import Clip
 
 MACHINES: Final = ("ToyCar", "ToyTrain", "fan", "gearbox", "pump", "slider", "valve")
 TESTED_SECTIONS: Final = ("03", "04", "05")
@@ -113,3 +116,24 @@ TABLE_7: Final[Mapping[str, tuple[bool, float]]] = MappingProxyType(
     }
 )
 """Centre loss, and the cut-off of the high-pass, Hz."""
+
+_SIMULATED: Final = "dataset.json"
+"""What `earshot simulate` leaves beside its machines."""
+
+
+def is_dcase_2021(clips: Sequence[Clip]) -> bool:
+    """Return whether clips are those of DCASE 2021 Task 2, and not only of its shape: then its figures compare.
+
+    Its seven machines with sections 00 to 05, about 1000 source and 3 target training clips each, as WAV, and not
+    simulated.
+    """
+    machines = {clip.machine for clip in clips}
+    n_train = Counter((clip.name, clip.domain) for clip in clips if clip.split == "train")
+    expected = [f"{machine}/{section:02d}" for machine in MACHINES for section in range(6)]
+    return (
+        machines == set(MACHINES)
+        and {name for name, _ in n_train} == set(expected)
+        and all(n_train[name, "source"] >= 900 and n_train[name, "target"] == 3 for name in expected)
+        and all(clip.path.suffix.lower() == ".wav" for clip in clips)
+        and not any((root / _SIMULATED).exists() for root in {up for clip in clips for up in clip.path.parents[2:4]})
+    )

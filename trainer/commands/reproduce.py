@@ -1,0 +1,123 @@
+"""`earshot reproduce`: the paper's tables, the challenge's files, a report and a detector a machine, in one command."""
+
+import importlib
+import logging
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+
+from edge.detector import Detector
+from trainer.dataset import Clip, read_layout
+from trainer.evaluation import paper
+from trainer.evaluation.tables import Role
+from trainer.peers import PEERS
+from trainer.peers.peer import Peer
+from trainer.recipe import Recipe, load_recipe
+from trainer.reproduce import Plan, Reproduction
+
+log = logging.getLogger(__name__)
+
+RECIPES: Final = Path(__file__).parents[1] / "recipes"
+PEER_ROLES: Final[Mapping[Role, str]] = {"baseline": "autoencoder", "top1": "ensemble"}
+GROUND_TRUTH: Final = "ground_truth_data"
+"""How the evaluator's repository calls its folder; one that lies in DATA is used."""
+
+
+@click.command("reproduce")
+@click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder; an unfinished one goes on.")
+@click.option(
+    "--recipes",
+    default="quick",
+    show_default=True,
+    help="quick, paper, or a YAML file for all networks; cut-offs and centre loss are Table 7's in any case.",
+)
+@click.option(
+    "--seed",
+    "seeds",
+    type=click.IntRange(min=0),
+    multiple=True,
+    default=(0,),
+    show_default=True,
+    help="May be repeated: tables then show means.",
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipes'.")
+@click.option("--sections", help="Test these only, as 03,04,05, which the paper does.  [default: all with test clips]")
+@click.option(
+    "--ground-truth",
+    type=click.Path(path_type=Path),
+    help=f"Folder of labels.  [default: {GROUND_TRUTH} in DATA, if it is there]",
+)
+@click.option(
+    "--peers/--no-peers", default=True, show_default=True, help="The autoencoder and the ensemble of Table 3."
+)
+def command(
+    data: Sequence[Path],
+    output: Path,
+    recipes: str,
+    seeds: tuple[int, ...],
+    epochs: int | None,
+    sections: str | None,
+    ground_truth: Path | None,
+    peers: bool,
+) -> None:
+    """Reproduce the paper on DATA... in the layout of DCASE 2021: Tables 2 to 7, the honest table, and all the rest.
+
+    Takes hours. What is done is kept: the same command goes on after a kill, and does anew what has changed.
+    """
+    clips = _clips(data, ground_truth, sections)
+    found = {clip.machine for clip in clips if clip.split == "test"}
+    machines = [*(name for name in paper.MACHINES if name in found), *sorted(found - set(paper.MACHINES))]
+    plan = plan_of(recipes, machines, seeds=tuple(dict.fromkeys(seeds)), epochs=epochs)
+    chosen: dict[Role, Peer] = {role: PEERS[name] for role, name in PEER_ROLES.items()} if peers else {}
+    tables = Reproduction(clips, output, plan, export=export, peers=chosen).run()
+    click.echo(tables.as_text())
+
+
+def plan_of(recipes: str, machines: Sequence[str], *, seeds: Sequence[int] = (0,), epochs: int | None = None) -> Plan:
+    """Return the plan with shipped recipes (`quick`, `paper`) or with a recipe file for all networks.
+
+    A machine that the paper has not has neither high-pass nor centre loss.
+    """
+    if recipes == "paper":
+        base = load_recipe(RECIPES / "general.yaml")
+        own = {name: load_recipe(RECIPES / f"{name}.yaml") if name in paper.MACHINES else base for name in machines}
+    else:
+        base = load_recipe(RECIPES / "quick.yaml" if recipes == "quick" else Path(recipes))
+        own = {name: _as_table_7(base, name) for name in machines}
+    given = {} if epochs is None else {"epochs": epochs}
+    return Plan(
+        base.model_copy(update=given),
+        {name: recipe.model_copy(update=given) for name, recipe in own.items()},
+        seeds,
+        about=f"recipes: {recipes}" + (f", {epochs} epochs" if epochs else ""),
+        command=shlex.join(["earshot", *sys.argv[1:]]),
+    )
+
+
+def export(run: Path, output: Path, name: str, false_alarm_rate: float, sections: Sequence[str] | None) -> Detector:
+    """Call the exporter. It is named by text, as edge/cli.py does: the trainer does not know it."""
+    bundle = importlib.import_module("export.bundle")
+    detector: Detector = bundle.export(run, output, name=name, false_alarm_rate=false_alarm_rate, only=sections)
+    return detector
+
+
+def _as_table_7(base: Recipe, machine: str) -> Recipe:
+    if machine not in paper.MACHINES:
+        return base
+    shipped = load_recipe(RECIPES / f"{machine}.yaml")
+    return base.model_copy(update={"f_min_hz": shipped.f_min_hz, "centre_weight": shipped.centre_weight})
+
+
+def _clips(data: Sequence[Path], ground_truth: Path | None, sections: str | None) -> list[Clip]:
+    if ground_truth is None:
+        ground_truth = next((path / GROUND_TRUTH for path in data if (path / GROUND_TRUTH).is_dir()), None)
+    if ground_truth is not None:
+        log.info("labels from %s", ground_truth)
+    wanted = {section.strip() for section in (sections or "").split(",")} - {""}
+    clips = read_layout(data, ground_truth)
+    return [clip for clip in clips if clip.split == "train" or not wanted or clip.section in wanted]
