@@ -19,7 +19,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import roc_curve
 
@@ -235,9 +234,9 @@ def false_alarms(rows: Sequence[tuple[str, float, float, float]], promised: floa
     """Draw the measured rate of false alarms of each section (name, rate, low, high; 0 to 1) against the promise."""
     with _style():
         height = 0.62 + 0.21 * len(rows)
-        figure = Figure(figsize=(4.6, height))
+        figure = Figure(figsize=(4.2, height))
         labels = [_shortened(name) for name, *_ in rows]
-        left = min(0.4, 0.03 + 0.0155 * max(map(len, labels)))
+        left = min(0.4, 0.03 + 0.017 * max(map(len, labels)))
         axes = figure.add_axes((left, 0.46 / height, 0.97 - left, 1 - 0.56 / height))
         for i, (_, rate, low, high) in enumerate(rows):
             colour = ANOMALY if promised is not None and low > promised else NORMAL
@@ -268,8 +267,8 @@ def embedding_map(points: Sequence[Point]) -> tuple[Markup, str, list[str]]:
     classes = sorted({_class(name, by_machine) for name in sections})
     x, how = _plane(points, np.array([sections.index(p.name) for p in points]), len(sections))
     with _style():
-        figure = Figure(figsize=(5.6, 4.0))
-        axes = figure.add_axes((0.075, 0.10, 0.915, 0.88))
+        figure = Figure(figsize=(4.4, 3.4))
+        axes = figure.add_axes((0.09, 0.125, 0.9, 0.865))
         shown = _thinned(points, MAP_POINTS)
         for kind in ("train", "normal", "anomaly"):
             for i, name in enumerate(classes):
@@ -314,10 +313,10 @@ def _plane(points: Sequence[Point], section: NDArray[np.int64], n_sections: int)
 
 
 def _principal(x: FloatArray) -> FloatArray:
-    """Return the first two principal components of (n, D), with zeros for those that there are not."""
-    n = min(2, *x.shape)
-    components = PCA(n, svd_solver="full").fit_transform(x) if len(x) > 1 else np.zeros((len(x), n))
-    return np.pad(components, ((0, 0), (0, 2 - n)))
+    """Return the first two principal components of (n, D), as (n, 2), with zeros for those that there are not."""
+    left, deviations, _ = np.linalg.svd(x - x.mean(0), full_matrices=False)
+    components = (left * deviations)[:, :2]
+    return np.pad(components, ((0, 0), (0, 2 - components.shape[1])))
 
 
 def _thinned(points: Sequence[Point], most: int) -> list[int]:
@@ -409,7 +408,7 @@ def _shortened(name: str, most: int = 22) -> str:
 
 def _finish(figure: Figure, label: str) -> Markup:
     """Return the figure as inline SVG: ids of its own, colours of the page, no size but its shape."""
-    buffer = io.StringIO()
+    label, buffer = plain(label), io.StringIO()
     figure.savefig(
         buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
     )
@@ -429,7 +428,7 @@ def _finish(figure: Figure, label: str) -> Markup:
     body = re.sub(r' (?:d|x|y)="[^"]*"', _rounded, body)
     body = re.sub("#0a0[0-9a-f]{3}", lambda colour: f"var(--{_VARIABLES[colour[0]]})", body)
     body = re.sub(r"\n\s*", "\n", body)
-    return Markup('<svg class="plot" viewBox="{}" role="img" aria-label="{}">').format(view_box, plain(label)) + Markup(
+    return Markup('<svg class="plot" viewBox="{}" role="img" aria-label="{}">').format(view_box, label) + Markup(
         body + "</svg>"
     )
 

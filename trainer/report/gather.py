@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import yaml
@@ -19,7 +19,7 @@ from edge.event import moved_bands
 from edge.frontend import Frontend
 from edge.line import Ear, Line
 from trainer.dataset import Clip
-from trainer.evaluation.honest import HonestTable, honest_table
+from trainer.evaluation.honest import honest_table
 from trainer.evaluation.scores import Scored, System
 from trainer.evaluation.scoring import score_clips
 from trainer.report.content import Column, Example, ExampleKind, Facts, Kind, Point, ReportContent, Run, Table
@@ -59,11 +59,11 @@ def report_of(
     if not systems:
         systems = [_scored_here(detectors, clips, notes)]
     main = systems[0]
-    table = None if honest and compared else _honest(systems)
+    table = {} if honest and compared else _honest(systems)
     false_alarms, misses = worst(main.scored, main.default_score)
     rates = {detector.card.false_alarm_rate for detector in detectors}
     return ReportContent(
-        title=title or ", ".join(detector.card.name for detector in detectors),
+        title=title or ", ".join(detector.card.name for detector in detectors) or main.name,
         systems=systems,
         runs=[_run(path) for path in runs],
         points=list(_points(owners, clips, notes)),
@@ -73,7 +73,7 @@ def report_of(
             *_ordinary([*false_alarms, *misses], clips, owners),
         ],
         honest=honest or (honest_tables(table) if table else ()),
-        compared=compared or ([compared_table(table)] if table and len(table.rows) > 1 else ()),
+        compared=compared or ([compared_table(table)] if len(table.get("rows", ())) > 1 else ()),
         details=[_thresholds(detectors)] if owners else [],
         facts=[_facts(detector) for detector in detectors],
         warnings=notes,
@@ -93,13 +93,13 @@ def _scored_here(detectors: Sequence[Detector], clips: Sequence[Clip], notes: li
     return System(", ".join(names), 0, "this detector", scored, default_score=detectors[0].card.score)
 
 
-def _honest(systems: Sequence[System]) -> HonestTable | None:
-    """Return the honest table, or None where nothing can be graded: clips of one label only."""
+def _honest(systems: Sequence[System]) -> dict[str, Any]:
+    """Return the data of the honest table, empty where nothing can be graded: clips of one label only."""
     try:
-        return honest_table(systems)
+        return honest_table(systems).as_json()
     except EarshotError as error:
         log.info("no honest table: %s", error)
-        return None
+        return {}
 
 
 def _run(path: Path) -> Run:
