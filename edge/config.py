@@ -153,11 +153,21 @@ class EventSettings(Settings):
 
     score: Literal["fused", "mahalanobis", "bands", "l90", "confidence"] | None = None
     threshold: float | None = None
+    false_alarms_per_week: Annotated[float, Field(gt=0, le=10_000)] | None = None
     on_delay: OnDelay = OnDelay()
     off_delay_seconds: Annotated[float, Field(ge=0, le=3600)] = 5.0
     deadband: Fraction = 0.05
     max_episode_minutes: Annotated[float, Field(gt=0, le=WEEK_MINUTES)] = 60.0
     update_seconds: Annotated[float, Field(ge=1, le=DAY_SECONDS)] = 10.0
+
+    @model_validator(mode="after")
+    def _one_threshold(self) -> Self:
+        if self.threshold is not None and self.false_alarms_per_week is not None:
+            raise ValueError(
+                f"threshold {self.threshold:g} and false_alarms_per_week {self.false_alarms_per_week:g}: expected one "
+                "of them, the other null: each is a threshold"
+            )
+        return self
 
 
 class TlsSettings(Settings):

@@ -18,6 +18,7 @@ from typing import Any, Final, Literal
 
 from edge import __version__
 from edge import detector as detectors
+from edge.calibration import TooLittleSoundError, counting_keys, hours_needed
 from edge.config import Config, EventSettings, FolderSettings, SourceSettings, StdinSettings
 from edge.detector import Detector, Section
 from edge.errors import ConfigError, SourceError
@@ -339,7 +340,39 @@ def _deciding_score(settings: EventSettings, detector: Detector, section: Sectio
             f"event.score: {name}: expected one of {', '.join(section.calibration)}, which is what "
             f"{detector.path} has for {section.card.name}"
         )
+    if settings.false_alarms_per_week is not None:
+        return name, _weekly_threshold(settings, settings.false_alarms_per_week, detector, section, name)
     return name, section.card.thresholds[name] if settings.threshold is None else settings.threshold
+
+
+def _weekly_threshold(
+    settings: EventSettings, per_week: float, detector: Detector, section: Section, name: ScoreName
+) -> float:
+    key, what = "event.false_alarms_per_week", f"{detector.path}: {section.card.name}"
+    weekly = section.card.weekly
+    if weekly is None or name not in section.weekly:
+        raise ConfigError(
+            f"{key}: {what} was made from too little unbroken normal sound to know its false alarms a week: expected "
+            f"null, or a detector that heard at least {hours_needed(per_week):.3g} hours (`earshot enroll`)"
+        )
+    if (own := counting_keys(settings)) != weekly.event:
+        other = ", ".join(f"{k} {own[k]} (expected {v})" for k, v in weekly.event.items() if own.get(k) != v)
+        raise ConfigError(f"{key}: {what} counted its episodes by other rules: event.{other}")
+    try:
+        found = section.weekly[name].at(per_week, what)
+    except TooLittleSoundError as error:
+        raise ConfigError(f"{key}: {error}") from error
+    log.info(
+        "%s: threshold %.3f of %s: %.3g false alarms a week predicted (%.2g to %.2g with 90 %%), from %.3g hours of "
+        "normal sound",
+        what,
+        found.threshold,
+        name,
+        found.predicted,
+        *found.interval,
+        found.hours,
+    )
+    return found.threshold
 
 
 def _open(settings: SourceSettings) -> Source:

@@ -1,7 +1,8 @@
 """The detector: one folder that holds all that listening to a machine needs, and proves it on the spot.
 
     model.onnx      the network (edge/model.py), no external data
-    scorer.npz      means, whitening matrices and calibration scores of every section; plain arrays, no pickle
+    scorer.npz      means, whitening matrices, calibration scores of every section, and its thresholds by false alarms a
+                    week where there was sound enough for such a table; plain arrays, no pickle
     detector.json   what it is: settings, sections, thresholds, metrics, and the SHA-256 of the files beside it
     golden.flac     a recording, with the scores it must give in detector.json
     MODEL_CARD.md   the same for people
@@ -16,13 +17,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from edge.calibration import RateCurve
 from edge.errors import DetectorError
 from edge.fit import Calibration
 from edge.frontend import FrontendSettings
@@ -32,15 +34,29 @@ from edge.scorer import FUSED_PARTS, SCORE_NAMES, Domain, Gaussian, ScoreName, S
 
 log = logging.getLogger(__name__)
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
+"""Written; 1, which knew no false alarms a week, is read as well."""
+
+_READ_SCHEMAS: Final = (1, 2)
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class WeeklyCard(_Part):
+    """What the table of false alarms a week was made from: hours of normal sound, and the keys of `event` that count.
+
+    rarest  the fewest false alarms a week that the hours can promise
+    """
+
+    hours: float
+    rarest: float
+    event: dict[str, Any]
+
+
 class SectionCard(_Part):
-    """What `detector.json` says of one section."""
+    """What `detector.json` says of one section. `weekly` is None where there was too little unbroken normal sound."""
 
     machine: str
     section: str
@@ -48,6 +64,7 @@ class SectionCard(_Part):
     class_index: int | None
     windows: int
     thresholds: dict[ScoreName, float]
+    weekly: WeeklyCard | None = None
 
     @property
     def name(self) -> str:
@@ -63,7 +80,7 @@ class Golden(_Part):
 
 
 class Card(_Part):
-    """`detector.json`."""
+    """`detector.json`. The thresholds are those of `false_alarms_per_week`, or else of `false_alarm_rate` a window."""
 
     schema_version: int = SCHEMA
     name: str
@@ -77,6 +94,7 @@ class Card(_Part):
     sections: list[SectionCard]
     score: ScoreName
     false_alarm_rate: float
+    false_alarms_per_week: float | None = None
     training: dict[str, Any]
     metrics: dict[str, Any]
     golden: Golden | None = None
@@ -85,11 +103,15 @@ class Card(_Part):
 
 @dataclass(frozen=True)
 class Section:
-    """One section of a detector: what is normal, and how normal clips scored that the fit had not seen."""
+    """One section of a detector: what is normal, and how normal clips scored that the fit had not seen.
+
+    weekly  thresholds by false alarms a week, of every score; empty where there was too little sound
+    """
 
     card: SectionCard
     statistics: SectionStatistics
     calibration: Mapping[ScoreName, Calibration]
+    weekly: Mapping[ScoreName, RateCurve] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -235,8 +257,10 @@ def _read_card(path: Path) -> Card:
     except json.JSONDecodeError as error:
         raise DetectorError(f"{path}: not JSON: {error}") from error
     version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != SCHEMA:
-        raise DetectorError(f"{path}: schema_version {version}: expected {SCHEMA}, which is what this program reads")
+    if version not in _READ_SCHEMAS:
+        raise DetectorError(
+            f"{path}: schema_version {version}: expected 1 or {SCHEMA}, which is what this program reads"
+        )
     try:
         card = Card.model_validate(data)
         frontend_of(card)
@@ -247,7 +271,7 @@ def _read_card(path: Path) -> Card:
 
 def _write_card(folder: Path, card: Card) -> None:
     files = {p.name: file_sha256(p) for p in sorted(folder.iterdir()) if p.name != "detector.json"}
-    text = card.model_copy(update={"files": files}).model_dump_json(indent=2)
+    text = card.model_copy(update={"files": files, "schema_version": SCHEMA}).model_dump_json(indent=2)
     (folder / "detector.json").write_text(text + "\n", encoding="utf-8")
 
 
@@ -266,6 +290,8 @@ def _arrays(sections: Mapping[str, Section]) -> dict[str, Any]:
             arrays[f"{name}:calibration.{score}"] = calibration.scores
             if calibration.recording is not None:
                 arrays[f"{name}:recording.{score}"] = calibration.recording
+        for score, curve in section.weekly.items():
+            arrays[f"{name}:weekly.{score}"] = curve.as_array()
     return arrays
 
 
@@ -282,7 +308,9 @@ def _read_sections(path: Path, card: Card) -> dict[str, Section]:
     return sections
 
 
-def _section_of(arrays: Mapping[str, Any], card: SectionCard) -> tuple[SectionStatistics, dict[ScoreName, Calibration]]:
+def _section_of(
+    arrays: Mapping[str, Any], card: SectionCard
+) -> tuple[SectionStatistics, dict[ScoreName, Calibration], dict[ScoreName, RateCurve]]:
     own = {key.removeprefix(f"{card.name}:"): value for key, value in arrays.items() if key.startswith(f"{card.name}:")}
 
     domains = tuple(card.domains)
@@ -298,4 +326,6 @@ def _section_of(arrays: Mapping[str, Any], card: SectionCard) -> tuple[SectionSt
         for n in SCORE_NAMES
         if f"calibration.{n}" in own
     }
-    return statistics, calibration
+    hours = card.weekly.hours if card.weekly else 0.0
+    weekly = {n: RateCurve.of(own[f"weekly.{n}"], hours) for n in SCORE_NAMES if f"weekly.{n}" in own}
+    return statistics, calibration, weekly

@@ -7,7 +7,7 @@ that was trained on a workstation differ in nothing but their place among the lo
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -17,13 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import detector as detectors
-from edge.detector import Card, Detector, Section, SectionCard
+from edge.calibration import ScoreSeries, counting_keys, hours_needed, rarest, rate_curve
+from edge.config import EventSettings
+from edge.detector import Card, Detector, Section, SectionCard, WeeklyCard
 from edge.errors import EarshotError
 from edge.fit import MIN_WINDOWS, NormalWindows, Shift, fit_section
 from edge.golden import golden_scores
 from edge.line import Ear, Measurement
 from edge.naming import parse_name
-from edge.scorer import Domain, ScoreName
+from edge.scorer import Domain, FloatArray, ScoreName
 from edge.source import read_blocks
 
 log = logging.getLogger(__name__)
@@ -155,33 +157,91 @@ def _seconds(ear: Ear, n_samples: int) -> float:
     return n_samples / ear.plan.frontend.sample_rate_hz
 
 
+@dataclass(frozen=True)
+class Promise:
+    """What a threshold is to keep: a rate a window, or false alarms a week as `event` counts episodes."""
+
+    false_alarm_rate: float
+    false_alarms_per_week: float | None = None
+    event: EventSettings = field(default_factory=EventSettings)
+
+
 def learn_section(
     machine: str,
     section: str,
     windows: NormalWindows,
     *,
     class_index: int | None,
-    false_alarm_rate: float,
+    promise: Promise,
+    hop_seconds: float,
     shifts: Mapping[ScoreName, Shift] | None = None,
 ) -> Section:
-    """Fit one section and its thresholds. Raises ValueError if there are too few windows."""
+    """Fit one section, its thresholds, and their table by false alarms a week where there is sound enough for one.
+
+    Raises ValueError if there are too few windows, and TooLittleSoundError if false alarms a week are promised and
+    there is too little sound for them.
+    """
+    name = f"{machine}/{section}"
     fit = fit_section(windows, class_index, shifts)
+    curves = {
+        score: rate_curve(_series_of(windows, values), promise.event, hop_seconds=hop_seconds)
+        for score, values in fit.scores.items()
+    }
+    if promise.false_alarms_per_week is None:
+        thresholds = {score: own.threshold(promise.false_alarm_rate) for score, own in fit.calibration.items()}
+    else:
+        rate = promise.false_alarms_per_week
+        thresholds = {score: curve.at(rate, name).threshold for score, curve in curves.items()}
+
+    known = {score: curve for score, curve in curves.items() if curve.per_week.size}
+    hours = curves["fused"].hours
     card = SectionCard(
         machine=machine,
         section=section,
         domains=list(fit.statistics.parts["mahalanobis"].domains),
         class_index=class_index,
         windows=windows.n_apart,
-        thresholds={name: own.threshold(false_alarm_rate) for name, own in fit.calibration.items()},
+        thresholds=thresholds,
+        weekly=WeeklyCard(hours=hours, rarest=rarest(hours), event=counting_keys(promise.event)) if known else None,
     )
-    return Section(card, fit.statistics, fit.calibration)
+    return Section(card, fit.statistics, fit.calibration, known)
 
 
-def enroll(name: str, recordings: Sequence[Path], base: Detector, output: Path) -> Detector:
+def _series_of(windows: NormalWindows, scores: FloatArray) -> list[ScoreSeries]:
+    starts = np.flatnonzero(np.diff(windows.series, prepend=-1))
+    return [
+        ScoreSeries(part, windows.recording[int(start)])
+        for start, part in zip(starts, np.split(scores, starts[1:]), strict=True)
+    ]
+
+
+def weekly_text(section: Section, score: ScoreName, false_alarms_per_week: float | None) -> str:
+    """Say what false alarms a week the threshold of a section promises, or what it would take to promise any."""
+    curve = section.weekly.get(score)
+    if curve is None:
+        return (
+            "its false alarms a week cannot be told from so little unbroken sound: "
+            f"{hours_needed(1):g} hours are needed for one a week"
+        )
+    if false_alarms_per_week is None:
+        return f"{curve.hours:.3g} hours can promise {rarest(curve.hours):.3g} false alarms a week, or more"
+    found = curve.at(false_alarms_per_week)
+    low, high = found.interval
+    return (
+        f"{found.predicted:.3g} false alarms a week predicted ({low:.2g} to {high:.2g} with 90 %), from "
+        f"{found.hours:.3g} hours"
+    )
+
+
+def enroll(
+    name: str, recordings: Sequence[Path], base: Detector, output: Path, promise: Promise | None = None
+) -> Detector:
     """Write a new detector for machine `name`, from its normal recordings and the network of `base`.
 
+    promise: what its threshold is to keep; else the rate a window of `base`.
     Raises EarshotError that says how much sound there must be.
     """
+    promise = promise or Promise(base.card.false_alarm_rate)
     windows = measure_normal(Ear(base), [recording_of(path) for path in recordings])
     n_windows = 0 if windows is None else windows.n_apart
     if windows is None or n_windows < MIN_WINDOWS:
@@ -190,7 +250,14 @@ def enroll(name: str, recordings: Sequence[Path], base: Detector, output: Path) 
             f"{name}: {n_windows} windows of normal sound: expected at least {MIN_WINDOWS} of {window_seconds:g} s each"
         )
 
-    section = learn_section(name, "00", windows, class_index=None, false_alarm_rate=base.card.false_alarm_rate)
+    section = learn_section(
+        name,
+        "00",
+        windows,
+        class_index=None,
+        promise=promise,
+        hop_seconds=base.plan.hop_samples / base.frontend.sample_rate_hz,
+    )
     card = Card(
         **{
             **base.card.model_dump(),
@@ -198,6 +265,8 @@ def enroll(name: str, recordings: Sequence[Path], base: Detector, output: Path) 
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "sections": [section.card],
             "score": "fused",
+            "false_alarm_rate": promise.false_alarm_rate,
+            "false_alarms_per_week": promise.false_alarms_per_week,
             "training": {"enrolled_on": base.card.name, "base_sha256": base.sha256, "windows": n_windows},
             "metrics": {},
             "golden": None,
@@ -210,17 +279,18 @@ def enroll(name: str, recordings: Sequence[Path], base: Detector, output: Path) 
         {section.card.name: section},
         model=base.path / "model.onnx",
         golden=base.path / "golden.flac",
-        model_card=_model_card(name, base, section),
+        model_card=_model_card(name, base, section, promise),
         check=lambda folder: card.model_copy(
             update={"golden": golden_scores(detectors.read(folder), section.card.name)}
         ),
     )
 
 
-def _model_card(name: str, base: Detector, section: Section) -> str:
+def _model_card(name: str, base: Detector, section: Section, promise: Promise) -> str:
     threshold = section.card.thresholds["fused"]
     return (
         f"# {name}\n\n"
         f"Enrolled on the network of `{base.card.name}` from {section.card.windows} windows of normal sound.\n"
-        f"Ordinary sound scores 1; a sound is reported when its fused score exceeds {threshold:.3f}.\n"
+        f"Ordinary sound scores 1; a sound is reported when its fused score exceeds {threshold:.3f}:\n"
+        f"{weekly_text(section, 'fused', promise.false_alarms_per_week)}.\n"
     )

@@ -39,6 +39,10 @@ MIN_WINDOWS: Final = 10
 FEW_RECORDINGS: Final = 5
 """Fewer cannot tell how much recordings differ from each other; stretches of them have to."""
 
+SAFE_ERRORS: Final = 2.0
+"""How many standard errors a threshold is on the safe side: who listens for years would rather pay with a little
+sensitivity than with a section that cries wolf (docs/decisions.md)."""
+
 OF_NETWORK: Final[tuple[ScoreName, ...]] = ("mahalanobis", "confidence")
 """The quantities that a network can have got used to; bands and L90 know none."""
 
@@ -374,7 +378,7 @@ def _new_window(x: DoubleArray, recording: NDArray[np.int64], probability: float
     """Return what a window of a recording not yet heard stays below with the given probability, on the scale of x.
 
     One-sided prediction by Student's t of a balanced one-way random model, recordings and windows within them, with
-    Satterthwaite's degrees of freedom (Biometrics Bulletin 2, 1946), and one standard error on top, the
+    Satterthwaite's degrees of freedom (Biometrics Bulletin 2, 1946), and `SAFE_ERRORS` standard errors on top, the
     jackknife's over recordings: the few that were heard say little about how much they differ.
     """
     bound = _prediction(x, recording, probability)
@@ -382,7 +386,7 @@ def _new_window(x: DoubleArray, recording: NDArray[np.int64], probability: float
     if n < FEW_RECORDINGS:
         return bound
     without = [_prediction(x[recording != i], recording[recording != i], probability) for i in _some(n)]
-    return bound + math.sqrt((n - 1) * float(np.var(without)))
+    return bound + SAFE_ERRORS * math.sqrt((n - 1) * float(np.var(without)))
 
 
 def _some(n: int) -> range:

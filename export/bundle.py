@@ -15,7 +15,9 @@ import yaml
 
 from edge import __version__
 from edge import detector as detectors
+from edge.config import EventSettings
 from edge.detector import Card, Detector, Section
+from edge.enroll import Promise
 from edge.errors import EarshotError, SourceError
 from edge.frontend import FrontendSettings
 from edge.golden import golden_scores
@@ -33,13 +35,21 @@ GATE_CLIPS: Final = 8
 
 
 def export(
-    run: Path, output: Path, *, name: str, false_alarm_rate: float, only: Sequence[str] | None = None
+    run: Path,
+    output: Path,
+    *,
+    name: str,
+    false_alarm_rate: float,
+    only: Sequence[str] | None = None,
+    false_alarms_per_week: float | None = None,
+    event: EventSettings | None = None,
 ) -> Detector:
     """Write the detector of a finished run, and return it as a device would read it.
 
     only: the sections to fit, `machine/section`, where a device needs no others; each takes about 400 kB.
-    Raises EarshotError, and writes nothing, if the run is not finished, no section has enough normal sound, or the
-    detector does not prove itself (export/gate.py).
+    false_alarms_per_week: in place of the rate a window, as `event` (else its defaults) counts episodes.
+    Raises EarshotError, and writes nothing, if the run is not finished, no section has enough normal sound, one has too
+    little for the false alarms a week, or the detector does not prove itself (export/gate.py).
     """
     network, classes = load_network(run)
     if only and (unknown := set(only) - set(classes)):
@@ -63,13 +73,13 @@ def export(
             sections=[],
             score="fused",
             false_alarm_rate=false_alarm_rate,
+            false_alarms_per_week=false_alarms_per_week,
             training={"clips": len(clips), "sha256": data_sha256(clips), "recipe": recipe},
             metrics={},
         )
         bare = Detector(Path(scratch), card, Model(onnx_path), {}, "")
-        sections = fit_sections(
-            Ear(bare), clips, classes, only or classes, false_alarm_rate, held_out=load_held_out(run)
-        )
+        promise = Promise(false_alarm_rate, false_alarms_per_week, event or EventSettings())
+        sections = fit_sections(Ear(bare), clips, classes, only or classes, promise, held_out=load_held_out(run))
         if not sections:
             raise EarshotError(f"{run}: no section has enough normal sound of whole windows to fit")
         card = card.model_copy(update={"sections": [section.card for section in sections.values()]})

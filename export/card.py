@@ -26,11 +26,16 @@ Hears when one of these machines starts to sound wrong. Trained by Earshot {card
 |---|---|---|---|
 {rows}
 
-Ordinary sound scores 1. A normal window should exceed the threshold with a probability of {card.false_alarm_rate:g}, as
-far as cross-fitting on the training recordings can tell: n windows were heard to exceed nothing rarer than 1 / (n + 1),
-and a Gamma tail is assumed beyond. Another room, microphone or load may exceed it more often.
+Ordinary sound scores 1. {_promise(card)}, as far as cross-fitting on the training recordings can tell.
+Another room, microphone or load may exceed it more often.
 
 Classes of the network that nothing is scored against: {", ".join(others) or "none"}.
 
 Not for safety: it misses faults that are quiet against their surroundings, and it knows no fault by name.
 """
+
+
+def _promise(card: Card) -> str:
+    if card.false_alarms_per_week is not None:
+        return f"Normal sound should cause {card.false_alarms_per_week:g} false alarms a week"
+    return f"A normal window should exceed the threshold with a probability of {card.false_alarm_rate:g} or less"

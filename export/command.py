@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from edge.commands.options import event_config_option, event_settings, false_alarms_per_week_option
+from edge.enroll import weekly_text
 from export.bundle import export
 
 
@@ -18,15 +20,36 @@ from export.bundle import export
     show_default=True,
     help="Probability that a normal window exceeds the threshold.",
 )
+@false_alarms_per_week_option
+@event_config_option
 @click.option("--section", "only", multiple=True, help="Fit this machine/NN only; repeat for more. Else all of them.")
-def command(run: Path, output: Path, name: str | None, false_alarm_rate: float, only: tuple[str, ...]) -> None:
+def command(
+    run: Path,
+    output: Path,
+    name: str | None,
+    false_alarm_rate: float,
+    false_alarms_per_week: float | None,
+    config_path: Path | None,
+    only: tuple[str, ...],
+) -> None:
     """Make a detector of RUN: the network as a streaming graph, the statistics of every section, and the proof.
 
     Nothing is written if torch and onnxruntime, or a stream and whole windows, give different numbers.
     """
     detector = export(
-        run, output, name=name or output.absolute().name, false_alarm_rate=false_alarm_rate, only=only or None
+        run,
+        output,
+        name=name or output.absolute().name,
+        false_alarm_rate=false_alarm_rate,
+        only=only or None,
+        false_alarms_per_week=false_alarms_per_week,
+        event=event_settings(config_path),
     )
     agreement = detector.card.metrics["largest_differences"]
     click.echo(f"{output}: {', '.join(detector.sections)}")
+    said = {
+        name: weekly_text(own, detector.card.score, false_alarms_per_week) for name, own in detector.sections.items()
+    }
+    for text in dict.fromkeys(said.values()):
+        click.echo(f"{', '.join(name for name in said if said[name] == text)}: {text}")
     click.echo("largest relative differences: " + ", ".join(f"{k} {v:.1e}" for k, v in agreement.items()))

@@ -227,6 +227,14 @@ def test_node_given_is_the_node(file: Path) -> None:
         ("event: {off_delay_seconds: 1:30}", "2:28: event.off_delay_seconds: got '1:30', expected a number from 0 to"),
         ("event: {deadband: 1}", "2:19: event.deadband: got 1, expected a number >= 0 and < 1"),
         ("event: {threshold: .nan}", "2:20: event.threshold: got nan, expected a number or null"),
+        (
+            "event: {false_alarms_per_week: 0}",
+            "2:32: event.false_alarms_per_week: got 0, expected a number > 0 and <= 10000",
+        ),
+        (
+            "event: {threshold: 2, false_alarms_per_week: 1}",
+            "2:8: event: threshold 2 and false_alarms_per_week 1: expected one of them, the other null",
+        ),
         ("event: {on_delay: {windows: 7}}", "2:19: event.on_delay: windows 7 of 6: expected windows <= of"),
         ("event: {max_episode_minutes: yes}", "2:30: event.max_episode_minutes: got 'yes', expected a number > 0 and"),
         (

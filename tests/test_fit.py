@@ -195,7 +195,7 @@ def overfitted(rng: np.random.Generator, n: int, n_held_out: int) -> NormalWindo
     """Windows whose embedding a network has drawn together where it was trained on them."""
     own = windows(rng, n)
     trained_on = np.arange(n) % (n // n_held_out) != 0
-    tight = np.where(trained_on[:, None], 0.8, 1.0).astype(np.float32)
+    tight = np.where(trained_on[:, None], 0.7, 1.0).astype(np.float32)
     return replace(own, embedding=own.embedding * tight, trained_on=trained_on)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from edge.detector import Section
-from edge.enroll import Recording, learn_section, measure_normal
+from edge.enroll import Promise, Recording, learn_section, measure_normal
 from edge.fit import MIN_WINDOWS, NormalWindows, Shift, cross_fit, network_shift
 from edge.line import Ear
 from edge.scorer import ScoreName
@@ -22,7 +22,7 @@ def fit_sections(
     clips: Sequence[Clip],
     classes: Sequence[str],
     wanted: Sequence[str],
-    false_alarm_rate: float,
+    promise: Promise,
     held_out: AbstractSet[Path] = frozenset(),
 ) -> Mapping[str, Section]:
     """Return the statistics and thresholds of the wanted sections with enough normal sound, by `machine/section`.
@@ -30,6 +30,7 @@ def fit_sections(
     classes: what the network tells apart, in the order of its logits. Those without statistics stay classes that
     nothing is scored against; where there was too little sound for them the log says so.
     held_out: the clips that the network was not trained on, from which thresholds learn what new sound is like.
+    Raises TooLittleSoundError if false alarms a week are promised and a section has too little sound for them.
     """
     heard: dict[str, NormalWindows] = {}
     too_little: list[str] = []
@@ -61,7 +62,8 @@ def fit_sections(
             section,
             windows,
             class_index=classes.index(name),
-            false_alarm_rate=false_alarm_rate,
+            promise=promise,
+            hop_seconds=ear.plan.hop_samples / ear.plan.frontend.sample_rate_hz,
             shifts=shifts[machine],
         )
     return sections

@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from edge import detector as detectors
-from edge.commands.options import detector_option
-from edge.enroll import enroll
+from edge.commands.options import detector_option, event_config_option, event_settings, false_alarms_per_week_option
+from edge.enroll import Promise, enroll, weekly_text
 from edge.errors import EarshotError
 from edge.golden import verify
 from edge.source import find_audio
@@ -18,7 +18,16 @@ from edge.source import find_audio
 @click.option("--from", "folder", required=True, type=click.Path(path_type=Path), help="Recordings of normal sound.")
 @detector_option
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Detector folder to write.")
-def command(name: str, folder: Path, detector_path: Path, output: Path) -> None:
+@false_alarms_per_week_option
+@event_config_option
+def command(
+    name: str,
+    folder: Path,
+    detector_path: Path,
+    output: Path,
+    false_alarms_per_week: float | None,
+    config_path: Path | None,
+) -> None:
     """Learn machine NAME: its statistics and its threshold on an existing detector's embedding. Needs no torch."""
     if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name):
         raise EarshotError(
@@ -26,9 +35,11 @@ def command(name: str, folder: Path, detector_path: Path, output: Path) -> None:
         )
     base = detectors.read(detector_path)
     verify(base)
-    enrolled = enroll(name, find_audio(folder), base, output)
-    card = enrolled.card.sections[0]
+    promise = Promise(base.card.false_alarm_rate, false_alarms_per_week, event_settings(config_path))
+    enrolled = enroll(name, find_audio(folder), base, output, promise)
+    card, score = enrolled.card.sections[0], enrolled.card.score
     click.echo(
         f"{output}: {card.name} from {card.windows} windows of normal sound; ordinary sound scores 1, "
-        f"the threshold is {card.thresholds[enrolled.card.score]:.3f}"
+        f"the threshold is {card.thresholds[score]:.3f}; "
+        f"{weekly_text(enrolled.section(None), score, false_alarms_per_week)}"
     )

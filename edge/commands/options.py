@@ -9,6 +9,7 @@ from typing import IO
 
 import click
 
+from edge.config import EventSettings, load
 from edge.errors import EarshotError
 
 detector_option = click.option(
@@ -20,6 +21,23 @@ section_option = click.option(
 channel_option = click.option(
     "--channel", type=click.IntRange(min=0), default=0, show_default=True, help="Channel to listen to, counted from 0."
 )
+false_alarms_per_week_option = click.option(
+    "--false-alarms-per-week",
+    type=click.FloatRange(0, 10_000, min_open=True),
+    help="Choose the threshold at which the event detector reports so many normal weeks' episodes. Refused, with the "
+    "hours that it takes, where there is too little unbroken normal sound.",
+)
+event_config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    help="A config.yaml whose `event` says how episodes are counted; else as the defaults have it.",
+)
+
+
+def event_settings(config_path: Path | None) -> EventSettings:
+    """Return the `event` of a configuration, or the defaults."""
+    return EventSettings() if config_path is None else load(config_path).event
 
 
 @contextmanager

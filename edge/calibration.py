@@ -1,0 +1,303 @@
+"""From normal sound to false alarms a week: what the event detector would have made of it, and beyond. numpy only.
+
+A rate of windows says little to who gets the alarms: windows overlap, and k of n of them make one episode. So the
+scores of normal recordings, cross-fitted and a hop apart, go through the rules of `edge.event` at every threshold, and
+the episodes are counted. Rarer ones than were heard are extrapolated from the peaks of those that were (peaks over
+threshold: J. Pickands, Annals of Statistics 3, 1975), but not far: a threshold for which there was too little sound is
+refused, with the hours that it would take.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.config import EventSettings
+from edge.errors import EarshotError
+from edge.scorer import FloatArray
+
+WEEK_HOURS: Final = 168.0
+
+FARTHEST: Final = 7.0
+"""Alarms this many times rarer than once in all that was heard can be asked for: a day of sound for one a week. Beyond
+it the tail is a guess (benchmarks/false_alarms.py)."""
+
+FEWEST_PEAKS: Final = 30
+"""Episodes that the tail is fitted to."""
+
+CURVE_RATES: Final = 40
+"""Rates that a stored curve has, from the rarest that can be had."""
+
+MOST_A_WEEK: Final = 10_000.0
+
+RESAMPLES: Final = 400
+
+INTERVAL: Final = (0.05, 0.95)
+
+DoubleArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+class TooLittleSoundError(EarshotError):
+    """Too little normal sound for the rate that was asked for; says how many hours it takes."""
+
+    def __init__(self, what: str, *, hours: float, hours_needed: float, alarms_per_week: float) -> None:
+        super().__init__(
+            f"{what}: {hours:.3g} hours of unbroken normal sound: expected at least {hours_needed:.3g} for "
+            f"{alarms_per_week:g} false alarms a week; fewer hours carry "
+            f"{'no such rate' if hours <= 0 else f'{rarest(hours):.3g} a week, or more'}"
+        )
+        self.hours_needed = hours_needed
+
+
+@dataclass(frozen=True)
+class ScoreSeries:
+    """Scores of one unbroken stretch of normal sound, one a hop, (n,), by statistics that had not heard it.
+
+    recording  what it is a part of; recordings are resampled as a whole for the interval
+    """
+
+    scores: FloatArray
+    recording: str
+
+
+@dataclass(frozen=True)
+class WeeklyThreshold:
+    """A threshold and the false alarms a week that it promises.
+
+    predicted  the mean over all that the sound leaves open; `interval` holds the rate itself with 90 %
+    hours      of normal sound that it was calibrated on
+    """
+
+    threshold: float
+    predicted: float
+    interval: tuple[float, float]
+    hours: float
+
+
+@dataclass(frozen=True)
+class RateCurve:
+    """Thresholds by false alarms a week, from the rarest that could be promised on.
+
+    per_week  (n,), ascending; thresholds, descending, and the ends of the interval of the rate at each: (n,)
+    hours     of normal sound that it was made from
+    """
+
+    per_week: DoubleArray
+    thresholds: DoubleArray
+    low: DoubleArray
+    high: DoubleArray
+    hours: float
+
+    def as_array(self) -> DoubleArray:
+        """Return the four columns as rows, (4, n), as a detector stores them."""
+        return np.stack([self.per_week, self.thresholds, self.low, self.high])
+
+    @classmethod
+    def of(cls, stored: DoubleArray, hours: float) -> "RateCurve":
+        """Return the curve of what `as_array` made. Raises ValueError if it is not four rows."""
+        per_week, thresholds, low, high = stored
+        return cls(per_week, thresholds, low, high, hours)
+
+    def at(self, alarms_per_week: float, what: str = "this detector") -> WeeklyThreshold:
+        """Return the threshold for a rate (> 0). Raises TooLittleSoundError where it is rarer than can be promised."""
+        needed = hours_needed(alarms_per_week)
+        if not self.per_week.size and self.hours >= needed:
+            needed = 2 * self.hours  # it was so even that hardly anything stood out of it: nothing to judge by
+        if not self.per_week.size or self.hours < needed * (1 - 1e-9):
+            raise TooLittleSoundError(what, hours=self.hours, hours_needed=needed, alarms_per_week=alarms_per_week)
+        x, known = math.log(alarms_per_week), np.log(self.per_week)
+        low, high = (math.exp(np.interp(x, known, np.log(np.maximum(end, 1e-12)))) for end in (self.low, self.high))
+        threshold = float(np.interp(x, known, self.thresholds))
+        return WeeklyThreshold(threshold, min(alarms_per_week, float(self.per_week[-1])), (low, high), self.hours)
+
+
+def counting_keys(settings: EventSettings) -> dict[str, Any]:
+    """Return the keys of `event` that decide how many episodes there are, as a detector stores them."""
+    return settings.model_dump(
+        mode="json", include={"on_delay", "off_delay_seconds", "deadband", "max_episode_minutes"}
+    )
+
+
+def hours_needed(alarms_per_week: float) -> float:
+    """Return the hours of normal sound for a rate of false alarms."""
+    return WEEK_HOURS / (alarms_per_week * FARTHEST)
+
+
+def rarest(hours: float) -> float:
+    """Return the fewest false alarms a week that can be asked for after these hours (> 0) of normal sound."""
+    return WEEK_HOURS / (hours * FARTHEST)
+
+
+def calibrate(
+    series: Sequence[ScoreSeries],
+    settings: EventSettings,
+    alarms_per_week: float,
+    *,
+    hop_seconds: float,
+    what: str = "normal sound",
+) -> WeeklyThreshold:
+    """Return the threshold at which the event detector opens so many episodes a week on normal sound.
+
+    what: named where it fails.
+    Raises TooLittleSoundError where there is not enough of it.
+    """
+    return rate_curve(series, settings, hop_seconds=hop_seconds).at(alarms_per_week, what)
+
+
+def rate_curve(series: Sequence[ScoreSeries], settings: EventSettings, *, hop_seconds: float) -> RateCurve:
+    """Return the thresholds of all rates that can be promised; an empty curve where none can."""
+    rules = Rules.of_settings(settings, hop_seconds)
+    long_enough = [one for one in series if one.scores.size >= rules.needed]
+    hours = sum(one.scores.size - rules.needed + 1 for one in long_enough) * hop_seconds / 3600
+    empty = np.zeros(0)
+    if not long_enough or rarest(hours) >= MOST_A_WEEK:
+        return RateCurve(empty, empty, empty, empty, hours)
+    tail = _Tail.of(long_enough, rules, hop_seconds)
+    if tail is None:
+        return RateCurve(empty, empty, empty, empty, hours)
+
+    highest = min(MOST_A_WEEK, float(tail.rates(np.array([tail.base])).mean()))
+    wanted = np.geomspace(rarest(hours), max(highest, rarest(hours)), CURVE_RATES)
+    thresholds = np.array([tail.threshold(rate) for rate in wanted])
+    rates = tail.rates(thresholds)
+    low, high = np.quantile(rates, INTERVAL, axis=0)
+    return RateCurve(wanted, thresholds, low, high, hours)
+
+
+# --- The event detector, for all thresholds ---
+
+
+@dataclass(frozen=True)
+class Rules:
+    """When an episode opens and closes (edge/event.py), in hops.
+
+    needed, of  k of n; off_hops, longest  hops from the first low one, or from the opening, to the closing
+    """
+
+    needed: int
+    of: int
+    deadband: float
+    off_hops: int
+    longest: int
+
+    @classmethod
+    def of_settings(cls, settings: EventSettings, hop_seconds: float) -> "Rules":
+        """Return the rules of a configuration for windows that are `hop_seconds` apart."""
+        return cls(
+            needed=settings.on_delay.windows,
+            of=settings.on_delay.of,
+            deadband=settings.deadband,
+            off_hops=math.ceil(settings.off_delay_seconds / hop_seconds - 1e-9),
+            longest=max(1, math.ceil(60 * settings.max_episode_minutes / hop_seconds - 1e-9)),
+        )
+
+
+def openings(scores: FloatArray, threshold: float, rules: Rules) -> list[tuple[int, int]]:
+    """Return where the episodes of one series open, and where they close or the series ends: places in (n,).
+
+    What `edge.event.EventDetector` does, without the walk through the hops between.
+    """
+    above = scores > threshold
+    heard = np.concatenate([[0], np.cumsum(above)])
+    n = scores.size
+    hot = np.flatnonzero(heard[1:] - heard[np.maximum(np.arange(n) - rules.of + 1, 0)] >= rules.needed)
+    if not hot.size:
+        return []
+    low = scores < threshold - rules.deadband * abs(threshold)
+    latest_high = np.maximum.accumulate(np.where(low, -1, np.arange(n)))
+    quiet = np.flatnonzero(low & (np.arange(n) - latest_high - 1 >= rules.off_hops))
+
+    episodes: list[tuple[int, int]] = []
+    forgotten = -1  # what came up to here was forgotten when the last episode closed
+    i = 0
+    while i < hot.size:
+        opened = int(hot[i])
+        if heard[opened + 1] - heard[max(opened - rules.of, forgotten) + 1] < rules.needed:
+            i += 1
+            continue
+        j = int(np.searchsorted(quiet, opened, "right"))
+        closed = min(int(quiet[j]) if j < quiet.size else n, opened + rules.longest, n)
+        episodes.append((opened, closed))
+        forgotten = closed
+        i = int(np.searchsorted(hot, closed, "right"))
+    return episodes
+
+
+@dataclass(frozen=True)
+class _Tail:
+    """Episodes above a base, and how far above: their rate falls exponentially with the threshold.
+
+    A row a resampling of the recordings: rate of episodes above the base, a week, and mean excess, each (RESAMPLES,).
+    """
+
+    base: float
+    per_week: DoubleArray
+    excess: DoubleArray
+
+    @classmethod
+    def of(cls, series: Sequence[ScoreSeries], rules: Rules, hop_seconds: float) -> "_Tail | None":
+        """Fit to the highest base that has `FEWEST_PEAKS`; None if there is none."""
+        levels = [_opening_level(one.scores, rules) for one in series]
+        base = _base(series, levels, rules)
+        if base is None:
+            return None
+        names = sorted({one.recording for one in series})
+        weeks, count, excess = np.zeros((3, len(names)))
+        for one, level in zip(series, levels, strict=True):
+            i = names.index(one.recording)
+            weeks[i] += (one.scores.size - rules.needed + 1) * hop_seconds / 3600 / WEEK_HOURS
+            for opened, closed in openings(one.scores, base, rules):
+                count[i] += 1
+                excess[i] += level[opened : closed + 1].max() - base
+
+        # The number of resamplings is small beside that of recordings, so the same every time: no seed to choose.
+        weights = np.random.default_rng(0).multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
+        n_peaks = weights @ count
+        mean_excess = np.where(n_peaks > 0, weights @ excess / np.maximum(n_peaks, 1), excess.sum() / count.sum())
+        return cls(base, n_peaks / (weights @ weeks), np.maximum(mean_excess, 1e-12))
+
+    def rates(self, thresholds: DoubleArray) -> DoubleArray:
+        """Return the episodes a week above thresholds, (n,), not below the base, of each resampling: (RESAMPLES, n)."""
+        above = np.maximum(thresholds - self.base, 0)
+        return self.per_week[:, None] * np.exp(-above / self.excess[:, None])
+
+    def threshold(self, per_week: float) -> float:
+        """Return where the mean over the resamplings is this rate, or the base if it is lower there."""
+        low, high = 0.0, float(self.excess.max())
+        if self._mean(low) <= per_week:
+            return self.base
+        while self._mean(high) > per_week:
+            low, high = high, 2 * high
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self._mean(middle) > per_week else (low, middle)
+        return self.base + high
+
+    def _mean(self, above: float) -> float:
+        return float((self.per_week * np.exp(-above / self.excess)).mean())
+
+
+def _opening_level(scores: FloatArray, rules: Rules) -> FloatArray:
+    """Return, for each hop, the threshold below which an episode would be open by then: (n,).
+
+    k of the newest n windows exceed a threshold as long as the k-th largest of them does.
+    """
+    padded = np.concatenate([np.full(rules.of - 1, -np.inf, np.float32), scores])
+    newest = np.lib.stride_tricks.sliding_window_view(padded, rules.of)
+    level: FloatArray = np.partition(newest, rules.of - rules.needed, axis=1)[:, rules.of - rules.needed]
+    return level
+
+
+def _base(series: Sequence[ScoreSeries], levels: Sequence[FloatArray], rules: Rules) -> float | None:
+    everything = np.sort(np.concatenate(levels))
+    for rarity in np.geomspace(1 / everything.size, 0.5, 80):
+        base = float(everything[int((1 - rarity) * (everything.size - 1))])
+        if not math.isfinite(base):
+            return None
+        if sum(len(openings(one.scores, base, rules)) for one in series) >= FEWEST_PEAKS:
+            return base
+    return None
