@@ -440,6 +440,18 @@ def test_a_run_that_went_on_after_a_kill_has_each_epoch_once(tmp_path: Path) -> 
         report_of([], [], systems=[system], runs=[tmp_path / "nowhere"])
 
 
+def test_runs_in_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    runs = [tmp_path / machine / "run" for machine in ("general", "fan")]
+    for run in runs:
+        run.mkdir(parents=True)
+        (run / "metrics.jsonl").write_text('{"epoch": 1, "loss": 1.0}\n', encoding="utf-8")
+    system = System("ours", 0, "", scored_of("pump", 2), "fused")
+
+    content = report_of([], [], systems=[system], runs=runs)
+
+    assert [run.name for run in content.runs] == ["general", "fan"]
+
+
 # --- The command ---
 
 
@@ -456,10 +468,27 @@ def test_the_command_writes_the_report(earshot: Callable[..., Ran], tmp_path: Pa
     assert "earshot report" in Page(text).text
 
 
+def test_the_command_shows_what_is_wrong_with_the_data(earshot: Callable[..., Ran], tmp_path: Path) -> None:
+    folder = tmp_path / "pump" / "test"
+    folder.mkdir(parents=True)
+    for path in (DEMO / "clips" / "pump" / "test").iterdir():
+        (folder / path.name).symlink_to(path)
+    soundfile.write(folder / "section_00_source_test_normal_0009.wav", np.full(160_000, 0.25), 16_000)
+    (folder / "section_00_source_test_normal_0010.wav").write_bytes(b"RIFF")
+
+    ran = earshot("report", DEMO / "detector", tmp_path / "pump", "--output", tmp_path / "report.html")
+
+    text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
+    assert ran.code == 0
+    for name in ("normal_0009.wav", "normal_0010.wav"):
+        assert name in ran.stderr
+        assert name in text
+
+
 def test_the_command_refuses_data_of_other_machines(earshot: Callable[..., Ran], tmp_path: Path) -> None:
-    soundfile_folder = tmp_path / "valve" / "test"
-    soundfile_folder.mkdir(parents=True)
-    soundfile.write(soundfile_folder / "section_00_source_test_normal_0000.wav", np.zeros(16_000), 16_000)
+    folder = tmp_path / "valve" / "test"
+    folder.mkdir(parents=True)
+    soundfile.write(folder / "section_00_source_test_normal_0000.wav", np.zeros(16_000), 16_000)
 
     ran = earshot("report", DEMO / "detector", tmp_path / "valve", "--output", tmp_path / "report.html")
 

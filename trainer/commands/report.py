@@ -11,6 +11,7 @@ import click
 from edge import detector as detectors
 from edge.errors import EarshotError
 from edge.golden import verify
+from trainer.audit import audit
 from trainer.dataset import read_layout
 from trainer.report import report_of, write_report
 
@@ -27,14 +28,16 @@ log = logging.getLogger(__name__)
 def command(detector_path: Path, data: Sequence[Path], runs: Sequence[Path], output: Path) -> None:
     """Show how a detector does on the clips in DATA...: curves, scores, a map, and its worst clips to listen to.
 
-    One file that needs nothing else: figures and sound are inside it.
+    One file that needs nothing else: figures and sound are inside it. What is wrong with the data stands in it too.
     """
     detector = detectors.read(detector_path)
     verify(detector)
     clips = [clip for clip in read_layout(data) if clip.name in detector.sections]
     if not clips:
         raise EarshotError(f"no clips of {', '.join(detector.sections)} in the data: expected some to show")
-    content = report_of([detector], clips, runs=runs, command=shlex.join(["earshot", *sys.argv[1:]]))
+    found = [finding.text for finding in audit(clips, for_evaluation=True)]
+    command = shlex.join(["earshot", *sys.argv[1:]])
+    content = report_of([detector], clips, runs=runs, warnings=found, command=command)
     for warning in content.warnings:
         log.warning("%s", warning)
     try:

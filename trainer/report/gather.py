@@ -12,7 +12,7 @@ import yaml
 from tqdm import tqdm
 
 from edge.archive import readings_of
-from edge.detector import Detector, Section
+from edge.detector import Card, Detector, Section
 from edge.enroll import measure
 from edge.errors import EarshotError
 from edge.event import moved_bands
@@ -31,7 +31,9 @@ log = logging.getLogger(__name__)
 MAP_CLIPS: Final = 120
 """Of each section, and of each of: training clips, normal test clips, anomalies. The map needs no more."""
 
-ORDINARY_CELLS: Final = 4
+_MINUS: Final = "\N{MINUS SIGN}"
+
+ORDINARY_CELLS: Final = 6
 """For so many sections and domains among the worst clips there is an ordinary clip to compare with."""
 
 
@@ -61,11 +63,11 @@ def report_of(
     main = systems[0]
     table = {} if honest and compared else _honest(systems)
     false_alarms, misses = worst(main.scored, main.default_score)
-    rates = {detector.card.false_alarm_rate for detector in detectors}
+    rates = {_promised(detector.card) for detector in detectors}
     return ReportContent(
         title=title or ", ".join(detector.card.name for detector in detectors) or main.name,
         systems=systems,
-        runs=[_run(path) for path in runs],
+        runs=[_run(path, name) for path, name in zip(runs, _told_apart(runs), strict=True)],
         points=list(_points(owners, clips, notes)),
         examples=[
             *_examples("false alarm", false_alarms, main.default_score, owners),
@@ -81,6 +83,11 @@ def report_of(
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         command=command,
     )
+
+
+def _promised(card: Card) -> float | None:
+    """The share of normal clips that may be above the threshold; None where the promise is alarms a week instead."""
+    return None if card.false_alarms_per_week is not None else card.false_alarm_rate
 
 
 def _scored_here(detectors: Sequence[Detector], clips: Sequence[Clip], notes: list[str]) -> System:
@@ -102,7 +109,15 @@ def _honest(systems: Sequence[System]) -> dict[str, Any]:
         return {}
 
 
-def _run(path: Path) -> Run:
+def _told_apart(runs: Sequence[Path]) -> list[str]:
+    """Return what to call run folders: the last name of each, without the end that all of them share."""
+    parts = [path.absolute().parts for path in runs]
+    while len(parts) > 1 and len({own[-1] for own in parts}) == 1 and all(len(own) > 2 for own in parts):
+        parts = [own[:-1] for own in parts]
+    return [own[-1] for own in parts]
+
+
+def _run(path: Path, name: str) -> Run:
     metrics = path / "metrics.jsonl"
     try:
         rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -110,7 +125,7 @@ def _run(path: Path) -> Run:
         raise EarshotError(f"{metrics}: {error}: expected the metrics of a run, a JSON object a line") from error
     # A run that was killed and went on has written some epochs twice: the later ones are those that count.
     by_epoch = {row.get("epoch", i): row for i, row in enumerate(rows)}
-    return Run(path.name, [by_epoch[epoch] for epoch in sorted(by_epoch)])
+    return Run(name, [by_epoch[epoch] for epoch in sorted(by_epoch)])
 
 
 # --- The map ---
@@ -176,7 +191,8 @@ def _why(detector: Detector, section: Section, path: Path) -> str:
     bands = moved_bands(level, statistics.nearest_normal(level), statistics.band_deviation, edges_hz)[:3]
     if not bands:
         return "no band differs from normal by itself"
-    return "; ".join(f"{band.hz_lo:.0f} to {band.hz_hi:.0f} Hz {band.delta_db:+.0f} dB" for band in bands)
+    told = "; ".join(f"{band.hz_lo:.0f} to {band.hz_hi:.0f} Hz: {band.delta_db:+.0f} dB" for band in bands)
+    return f"against normal, {told.replace('-', _MINUS)}"
 
 
 def _ordinary(chosen: Iterable[Scored], clips: Sequence[Clip], owners: Mapping[str, Detector]) -> Iterator[Example]:
@@ -206,7 +222,7 @@ def _facts(detector: Detector) -> Facts:
         ("window", f"{window_seconds:g} s, a score each {hop_seconds:g} s"),
         ("frequencies", f"{frontend.f_min_hz:g} to {frontend.f_max_hz:g} Hz in {frontend.n_mels} bands"),
         ("score", f"{card.score}, chosen without test labels"),
-        ("false alarms promised", f"{card.false_alarm_rate * 100:.3g} % of normal windows"),
+        ("false alarms promised", _promise(card)),
     ]
     if "clips" in training:
         rows.append(("trained on", f"{training['clips']} normal clips"))
@@ -215,6 +231,12 @@ def _facts(detector: Detector) -> Facts:
     recipe = training.get("recipe")
     text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True) if recipe else ""
     return Facts(card.name, rows, text)
+
+
+def _promise(card: Card) -> str:
+    if card.false_alarms_per_week is not None:
+        return f"{card.false_alarms_per_week:g} a week"
+    return f"{card.false_alarm_rate * 100:.3g} % of normal windows"
 
 
 def _thresholds(detectors: Sequence[Detector]) -> Table:
