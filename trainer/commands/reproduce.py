@@ -21,7 +21,6 @@ from trainer.reproduce import Plan, Reproduction
 
 log = logging.getLogger(__name__)
 
-RECIPES: Final = Path(__file__).parents[1] / "recipes"
 PEER_ROLES: Final[Mapping[Role, str]] = {"baseline": "autoencoder", "top1": "ensemble"}
 GROUND_TRUTH: Final = "ground_truth_data"
 """How the evaluator's repository calls its folder; one that lies in DATA is used."""
@@ -34,7 +33,7 @@ GROUND_TRUTH: Final = "ground_truth_data"
     "--recipes",
     default="quick",
     show_default=True,
-    help="quick, paper, or a YAML file for all networks; cut-offs and centre loss are Table 7's in any case.",
+    help="quick, paper (a recipe a machine), or any recipe for all networks, with the cut-offs and losses of Table 7.",
 )
 @click.option(
     "--seed",
@@ -84,10 +83,10 @@ def plan_of(recipes: str, machines: Sequence[str], *, seeds: Sequence[int] = (0,
     A machine that the paper has not has neither high-pass nor centre loss.
     """
     if recipes == "paper":
-        base = load_recipe(RECIPES / "general.yaml")
-        own = {name: load_recipe(RECIPES / f"{name}.yaml") if name in paper.MACHINES else base for name in machines}
+        base = load_recipe("general")
+        own = {name: load_recipe(name) if name in paper.MACHINES else base for name in machines}
     else:
-        base = load_recipe(RECIPES / "quick.yaml" if recipes == "quick" else Path(recipes))
+        base = load_recipe(recipes)
         own = {name: _as_table_7(base, name) for name in machines}
     given = {} if epochs is None else {"epochs": epochs}
     return Plan(
@@ -109,7 +108,7 @@ def export(run: Path, output: Path, name: str, false_alarm_rate: float, sections
 def _as_table_7(base: Recipe, machine: str) -> Recipe:
     if machine not in paper.MACHINES:
         return base
-    shipped = load_recipe(RECIPES / f"{machine}.yaml")
+    shipped = load_recipe(machine)
     return base.model_copy(update={"f_min_hz": shipped.f_min_hz, "centre_weight": shipped.centre_weight})
 
 
