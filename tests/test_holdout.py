@@ -62,7 +62,7 @@ def test_each_domain_that_has_enough_gives_its_share() -> None:
 
 
 def test_where_only_both_domains_have_enough_the_larger_gives() -> None:
-    clips = section("pump/00", 4) + [Clip(Path("t.wav"), "pump", "00", "target", "train", "normal")]
+    clips = [*section("pump/00", 4), Clip(Path("t.wav"), "pump", "00", "target", "train", "normal")]
     assert len(choose_held_out(clips, 0.2, 0)) == 1
     assert Path("t.wav") not in choose_held_out(clips, 0.2, 0)
 
