@@ -16,11 +16,14 @@ import soundfile
 from sklearn.metrics import roc_auc_score
 
 from edge import detector as detectors
+from edge.calibration import RateCurve
 from edge.errors import EarshotError
 from edge.source import read_samples
 from tests.conftest import DEMO, Ran
 from trainer.dataset import Clip, read_layout
 from trainer.evaluation.scores import Scored, System
+from trainer.evaluation.tables import Cell as PaperCell
+from trainer.evaluation.tables import Table as PaperTable
 from trainer.report import (
     Column,
     Example,
@@ -29,6 +32,7 @@ from trainer.report import (
     ReportContent,
     Run,
     Table,
+    paper_tables,
     report_of,
     sound,
     write_report,
@@ -424,6 +428,39 @@ def test_what_the_detector_is_stands_in_the_report(demo: ReportContent, demo_pag
     assert f"{detector.card.training['clips']} normal clips" in page.text
     assert "preset: streaming" in page.text
     assert demo.promised == detector.card.false_alarm_rate
+
+
+def test_false_alarms_a_week_are_shown_where_they_are_promised() -> None:
+    shipped = detectors.read(DEMO / "detector")
+    section = shipped.section(None)
+    rates, thresholds = np.array([1.0, 2.0, 4.0]), np.array([3.0, 2.0, 1.0])
+    curve = RateCurve(rates, thresholds, rates / 2, rates * 2, hours=100.0)
+    detector = replace(
+        shipped,
+        card=shipped.card.model_copy(update={"false_alarms_per_week": 2.0}),
+        sections={section.card.name: replace(section, weekly={"fused": curve})},
+    )
+    system = System("ours", 0, "", scored_of("pump"), "fused")
+
+    content = report_of([detector], [], systems=[system])
+
+    assert content.promised is None  # a share of clips is not what was promised
+    assert content.details[0].rows[0][-1] == "2 [1, 4]"
+    assert ("false alarms promised", "2 a week") in content.facts[0].rows
+    assert "dashed" not in Page(render(content)).text
+    assert report_of([shipped], [], systems=[system]).details[0].rows[0][-1] is None
+
+
+def test_tables_of_the_paper_have_its_figures_beside_ours() -> None:
+    cells = [PaperCell(71.234, 75.53), PaperCell(None, 80.0), PaperCell("True", None)]
+    table = PaperTable(3, "Results", ["a/AUC", "a/pAUC", "b"], {"pump": cells, "harmonic mean": cells})
+
+    shown = paper_tables([table])[0]
+
+    assert shown.title == "Table 3 of the paper"
+    assert [column.name for column in shown.columns] == ["", "a AUC", "a pAUC", "b"]
+    assert list(shown.rows[0]) == ["pump", "71.23 (75.53)", "\N{EN DASH} (80.00)", "True"]
+    assert shown.emphasis == {1}
 
 
 def test_a_run_that_went_on_after_a_kill_has_each_epoch_once(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import yaml
 from tqdm import tqdm
 
 from edge.archive import readings_of
+from edge.calibration import rarest
 from edge.detector import Card, Detector, Section
 from edge.enroll import measure
 from edge.errors import EarshotError
@@ -239,23 +240,41 @@ def _promise(card: Card) -> str:
     return f"{card.false_alarm_rate * 100:.3g} % of normal windows"
 
 
+def _weekly(section: Section, card: Card) -> str | None:
+    """False alarms a week that the threshold promises, or the fewest that the sound would allow to promise."""
+    curve = section.weekly.get(card.score)
+    if curve is None:
+        return None
+    if card.false_alarms_per_week is None:
+        return f"{rarest(curve.hours):.3g} or more"
+    found = curve.at(card.false_alarms_per_week)
+    low, high = found.interval
+    return f"{found.predicted:.3g} [{low:.2g}, {high:.2g}]"
+
+
 def _thresholds(detectors: Sequence[Detector]) -> Table:
     scores = list(dict.fromkeys(name for d in detectors for card in d.card.sections for name in card.thresholds))
-    columns = [Column("machine"), Column("section"), Column("domains heard"), Column("windows fitted", "count")]
+    columns = [
+        *(Column("machine"), Column("section"), Column("domains heard"), Column("windows fitted", "count")),
+        *(Column(name, "number", "threshold") for name in scores),
+        Column("false alarms a week", "figure", "with 90 %"),
+    ]
     rows = [
         (
-            card.machine,
-            card.section,
-            ", ".join(card.domains),
-            card.windows,
-            *(card.thresholds.get(name) for name in scores),
+            own.card.machine,
+            own.card.section,
+            ", ".join(own.card.domains),
+            own.card.windows,
+            *(own.card.thresholds.get(name) for name in scores),
+            _weekly(own, detector.card),
         )
         for detector in detectors
-        for card in detector.card.sections
+        for own in detector.sections.values()
     ]
     return Table(
         "Thresholds",
-        "A clip is reported when its score is above the threshold of its section; nothing else is set by hand.",
-        [*columns, *(Column(f"threshold, {name}", "number") for name in scores)],
+        "A clip is reported when its score is above the threshold of its section. False alarms a week are a dash where "
+        "there was too little unbroken normal sound to promise any.",
+        columns,
         rows,
     )
