@@ -522,6 +522,24 @@ def test_the_command_shows_what_is_wrong_with_the_data(earshot: Callable[..., Ra
         assert name in text
 
 
+def test_the_command_shows_what_evaluate_has_compared(earshot: Callable[..., Ran], tmp_path: Path) -> None:
+    what = (DEMO / "detector", DEMO / "clips" / "pump")
+    output = tmp_path / "report.html"
+    assert earshot("evaluate", *what, "--output", tmp_path / "evaluation").code == 0
+
+    ran = earshot("report", *what, "--evaluation", tmp_path / "evaluation", "--output", output)
+
+    assert ran.code == 0, ran.stderr
+    assert "Label-free" in Page(output.read_text(encoding="utf-8")).text
+
+    metrics = tmp_path / "evaluation" / "metrics.json"
+    metrics.write_text(metrics.read_text(encoding="utf-8").replace('"sha256": "', '"sha256": "0'), encoding="utf-8")
+    assert "expected" in earshot("report", *what, "--evaluation", metrics.parent, "--output", output).stderr
+    ran = earshot("report", *what, "--evaluation", tmp_path, "--output", output)
+    assert ran.code == 1
+    assert str(tmp_path / "metrics.json") in ran.stderr
+
+
 def test_the_command_refuses_data_of_other_machines(earshot: Callable[..., Ran], tmp_path: Path) -> None:
     folder = tmp_path / "valve" / "test"
     folder.mkdir(parents=True)

@@ -1,10 +1,12 @@
 """`earshot report`: one HTML file about a detector, for people."""
 
+import json
 import logging
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,7 +15,7 @@ from edge.errors import EarshotError
 from edge.golden import verify
 from trainer.audit import audit
 from trainer.dataset import read_layout
-from trainer.report import report_of, write_report
+from trainer.report import compared_table, honest_tables, report_of, write_report
 
 log = logging.getLogger(__name__)
 
@@ -24,20 +26,42 @@ log = logging.getLogger(__name__)
 @click.option(
     "--run", "runs", multiple=True, type=click.Path(path_type=Path), help="Run folder, for its curves; repeatable."
 )
+@click.option(
+    "--evaluation",
+    type=click.Path(path_type=Path),
+    help="Folder of `earshot evaluate`, for the systems that were compared there.",
+)
+@click.option(
+    "--ground-truth", type=click.Path(path_type=Path), help="Folder with the labels that names keep secret, DCASE 2021."
+)
 @click.option("--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The HTML file.")
-def command(detector_path: Path, data: Sequence[Path], runs: Sequence[Path], output: Path) -> None:
+def command(
+    detector_path: Path,
+    data: Sequence[Path],
+    runs: Sequence[Path],
+    evaluation: Path | None,
+    ground_truth: Path | None,
+    output: Path,
+) -> None:
     """Show how a detector does on the clips in DATA...: curves, scores, a map, and its worst clips to listen to.
 
     One file that needs nothing else: figures and sound are inside it. What is wrong with the data stands in it too.
     """
     detector = detectors.read(detector_path)
     verify(detector)
-    clips = [clip for clip in read_layout(data) if clip.name in detector.sections]
+    clips = [clip for clip in read_layout(data, ground_truth) if clip.name in detector.sections]
     if not clips:
         raise EarshotError(f"no clips of {', '.join(detector.sections)} in the data: expected some to show")
-    found = [finding.text for finding in audit(clips, for_evaluation=True)]
-    command = shlex.join(["earshot", *sys.argv[1:]])
-    content = report_of([detector], clips, runs=runs, warnings=found, command=command)
+    compared = _compared(evaluation, detector.sha256) if evaluation else {}
+    content = report_of(
+        [detector],
+        clips,
+        runs=runs,
+        honest=honest_tables(compared) if compared else (),
+        compared=[compared_table(compared)] if compared else (),
+        warnings=[finding.text for finding in audit(clips, for_evaluation=True)],
+        command=shlex.join(["earshot", *sys.argv[1:]]),
+    )
     for warning in content.warnings:
         log.warning("%s", warning)
     try:
@@ -45,3 +69,18 @@ def command(detector_path: Path, data: Sequence[Path], runs: Sequence[Path], out
     except OSError as error:
         raise EarshotError(f"{output}: {error.strerror}: expected a file that can be written") from error
     click.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
+
+
+def _compared(evaluation: Path, sha256: str) -> Mapping[str, Any]:
+    """Return the honest table of `earshot evaluate`, empty where nothing had labels."""
+    path = evaluation / "metrics.json"
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        graded, honest = metrics.get("sha256"), metrics["honest"]
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise EarshotError(f"{path}: {error!r}: expected what `earshot evaluate` wrote") from error
+    if graded != sha256:
+        raise EarshotError(
+            f"{path}: of the detector with SHA-256 {str(graded)[:12]}: expected {sha256[:12]}, the one that is shown"
+        )
+    return honest or {}

@@ -29,8 +29,11 @@ from trainer.report.tables import compared_table, honest_tables
 
 log = logging.getLogger(__name__)
 
-MAP_CLIPS: Final = 120
-"""Of each section, and of each of: training clips, normal test clips, anomalies. The map needs no more."""
+MAP_CLIPS: Final = 3000
+"""On all maps together: each goes through the network once more."""
+
+CELL_CLIPS: Final = (24, 120)
+"""At least and at most, of each section and of each of: training clips, normal test clips, anomalies."""
 
 _MINUS: Final = "\N{MINUS SIGN}"
 
@@ -146,14 +149,15 @@ def _points(owners: Mapping[str, Detector], clips: Sequence[Clip], notes: list[s
 
 
 def _mapped(owners: Mapping[str, Detector], clips: Sequence[Clip]) -> Iterator[tuple[Clip, Kind]]:
-    """Yield clips and their kind, evenly thinned to `MAP_CLIPS` of a section and kind."""
+    """Yield clips and their kind, evenly thinned to `CELL_CLIPS` of a section and kind."""
     cells: dict[tuple[str, Kind], list[Clip]] = {}
     for clip in clips:
         kind: Kind | None = "train" if clip.split == "train" else clip.label
         if clip.name in owners and kind:
             cells.setdefault((clip.name, kind), []).append(clip)
+    most = int(np.clip(MAP_CLIPS / max(1, len(cells)), *CELL_CLIPS))
     for (_, kind), own in cells.items():
-        step = max(1.0, len(own) / MAP_CLIPS)
+        step = max(1.0, len(own) / most)
         yield from ((own[int(i * step)], kind) for i in range(int(len(own) / step)))
 
 
