@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge import detector as detectors
 from edge.calibration import ScoreSeries, counting_keys, hours_needed, rarest, rate_curve
@@ -82,7 +81,7 @@ def measure_normal(
     A file longer than twice `STRETCH_SECONDS` is cut into stretches, each a recording of its own, and no window reaches
     across a cut. None if nothing is left; `skip` is told what was left out.
     """
-    rows: list[tuple[Recording, str, bool, Measurement]] = []
+    made: list[Stretch] = []
     for recording in recordings:
         try:
             heard = _measure_every_hop(ear, recording.path)
@@ -90,20 +89,41 @@ def measure_normal(
             skip(str(error))
             continue
         n_stretches = max(1, int(_seconds(ear, heard[-1].end_sample) // STRETCH_SECONDS))
-        for i, stretch in enumerate(_stretches(heard, n_stretches, ear)):
+        for i, part in enumerate(_stretches(heard, n_stretches, ear)):
             name = f"{recording.name}#{i}" if n_stretches > 1 else recording.name
-            rows += [(recording, name, apart, one) for one, apart in zip(stretch, _apart(stretch, ear), strict=True)]
+            made.append(Stretch(name, part, recording.domain, recording.trained_on))
+    return normal_windows(ear, made)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What the hops of one stretch of sound measured, in their order, those that could not be trusted left out."""
+
+    name: str
+    heard: Sequence[Measurement]
+    domain: Domain = "source"
+    trained_on: bool = False
+
+
+def normal_windows(ear: Ear, stretches: Iterable[Stretch]) -> NormalWindows | None:
+    """Return the windows of stretches of normal sound as a fit takes them, or None if there are none."""
+    rows = [(stretch, one) for stretch in stretches for one in stretch.heard]
     if not rows:
         return None
+    broken = [
+        a is not b or after.end_sample - before.end_sample != ear.plan.hop_samples
+        for (a, before), (b, after) in pairwise(rows)
+    ]
+    by_stretch = {id(stretch): stretch for stretch, _ in rows}.values()
     return NormalWindows(
-        domain=[recording.domain for recording, *_ in rows],
-        embedding=np.stack([heard.embedding for *_, heard in rows]),
-        logits=np.stack([heard.logits for *_, heard in rows]),
-        bands=np.stack([heard.bands for *_, heard in rows]),
-        recording=[name for _, name, *_ in rows],
-        apart=np.array([apart for *_, apart, _ in rows]),
-        trained_on=np.array([recording.trained_on for recording, *_ in rows]),
-        series=_series(rows, ear),
+        domain=[stretch.domain for stretch, _ in rows],
+        embedding=np.stack([heard.embedding for _, heard in rows]),
+        logits=np.stack([heard.logits for _, heard in rows]),
+        bands=np.stack([heard.bands for _, heard in rows]),
+        recording=[stretch.name for stretch, _ in rows],
+        apart=np.array([apart for stretch in by_stretch for apart in _apart(stretch.heard, ear)]),
+        trained_on=np.array([stretch.trained_on for stretch, _ in rows]),
+        series=np.cumsum([False, *broken]).astype(np.int64),
     )
 
 
@@ -142,15 +162,6 @@ def _stretches(heard: Sequence[Measurement], n: int, ear: Ear) -> Iterator[list[
     cuts = [round(i * heard[-1].end_sample / n) for i in range(n + 1)]
     for start, end in pairwise(cuts):
         yield [one for one in heard if one.end_sample <= end and one.end_sample - ear.plan.window_samples >= start]
-
-
-def _series(rows: Sequence[tuple[Recording, str, bool, Measurement]], ear: Ear) -> NDArray[np.int64]:
-    """Number the unbroken runs of hops: within one stretch of one file, without a fault between."""
-    broken = [
-        (a[0].path, a[1]) != (b[0].path, b[1]) or b[3].end_sample - a[3].end_sample != ear.plan.hop_samples
-        for a, b in pairwise(rows)
-    ]
-    return np.cumsum([False, *broken]).astype(np.int64)
 
 
 def _seconds(ear: Ear, n_samples: int) -> float:
@@ -241,8 +252,15 @@ def enroll(
     promise: what its threshold is to keep; else the rate a window of `base`.
     Raises EarshotError that says how much sound there must be.
     """
-    promise = promise or Promise(base.card.false_alarm_rate)
     windows = measure_normal(Ear(base), [recording_of(path) for path in recordings])
+    return enroll_windows(name, windows, base, output, promise)
+
+
+def enroll_windows(
+    name: str, windows: NormalWindows | None, base: Detector, output: Path, promise: Promise | None = None
+) -> Detector:
+    """Do as `enroll` with what was measured already, on the network of `base`."""
+    promise = promise or Promise(base.card.false_alarm_rate)
     n_windows = 0 if windows is None else windows.n_apart
     if windows is None or n_windows < MIN_WINDOWS:
         window_seconds = base.plan.window_samples / base.frontend.sample_rate_hz
