@@ -1,4 +1,7 @@
-"""`python -m benchmarks`: measure, print, and with `--report` write benchmarks/README.md anew."""
+"""`python -m benchmarks`: measure, print, and with `--report` write benchmarks/README.md anew.
+
+Training takes minutes, so it is measured with `--training` only; a report without it keeps the figures that were there.
+"""
 
 import argparse
 import os
@@ -10,6 +13,7 @@ from typing import Final
 
 from benchmarks.measure import ROUNDS, Table
 from benchmarks.streaming import archive_replay, contenders, decision_every_hop, many_microphones
+from benchmarks.training import training_step
 
 REPORT: Final = Path(__file__).with_name("README.md")
 
@@ -18,8 +22,8 @@ FAST_FLAGS: Final = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "am
 
 PREFACE: Final = """# What the line costs
 
-This page is written by `python -m benchmarks --report` (under a minute; it needs the `train` extra). `make bench`
-prints the same. Nothing here is a test: no figure fails anything.
+This page is written by `python -m benchmarks --report` (under a minute; it needs the `train` extra), its end by
+`--training --report` (minutes). `make bench` prints the same. Nothing here is a test: no figure fails anything.
 
 Milliseconds are processor time of one thread, the median of {rounds} rounds in which every contender has its turn, so
 that whatever else the computer does disturbs all alike. They differ from computer to computer, and from run to run
@@ -41,24 +45,43 @@ What follows a step finds the caches full of weights: frames that take 0.14 ms w
 """
 
 
+TRAINING: Final = "# What training costs\n"
+"""Begins the part of the report that `--training` measures."""
+
+
 def main() -> None:
     """Measure everything and print it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what the line costs.")
     parser.add_argument("--report", action="store_true", help=f"write {REPORT.name} beside this file, too")
+    parser.add_argument("--training", action="store_true", help="measure a training step too, in minutes")
     wanted = parser.parse_args()
 
     with contenders() as made:
         tables = [measure(made) for measure in (decision_every_hop, many_microphones, archive_replay)]
     for table in tables:
         print(table.as_markdown())
+    if wanted.training:
+        step = training_step()
+        print(step.as_markdown())
     if wanted.report:
-        REPORT.write_text(_report(tables), encoding="utf-8")
+        training = _training_part(step) if wanted.training else _training_part_before()
+        REPORT.write_text(_report(tables) + training, encoding="utf-8")
         print(f"wrote {REPORT}", file=sys.stderr)
 
 
 def _report(tables: list[Table]) -> str:
     preface = PREFACE.format(rounds=ROUNDS, machine=_machine())
     return "\n".join([preface, *(table.as_markdown() for table in tables), AFTERWORD])
+
+
+def _training_part(step: Table) -> str:
+    return f"\n{TRAINING}\nMeasured on {_machine()}.\n\n{step.as_markdown()}"
+
+
+def _training_part_before() -> str:
+    before = REPORT.read_text(encoding="utf-8") if REPORT.exists() else ""
+    _, heading, rest = before.partition(f"\n{TRAINING}")
+    return heading + rest
 
 
 def _machine() -> str:

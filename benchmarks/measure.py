@@ -31,15 +31,15 @@ class Table:
         return f"## {self.title}\n\n{text}\n" + (f"\n{self.note}\n" if self.note else "")
 
 
-def cpu_seconds(works: Mapping[str, Work]) -> dict[str, float]:
-    """Return the seconds that each work takes of this thread, by its name: the median over `ROUNDS` rounds.
+def cpu_seconds(works: Mapping[str, Work], *, rounds: int = ROUNDS) -> dict[str, float]:
+    """Return the seconds that each work takes of this thread, by its name: the median over the rounds.
 
     In every round each has its turn, so that whatever else the computer does disturbs all of them alike. The thread's
     own clock stands still while other programs have the core.
     """
     repeats = {name: max(1, round(TURN_SECONDS / _once(work))) for name, work in works.items()}
     seconds: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, work in works.items():
             seconds[name].append(_turn(work, repeats[name]))
     return {name: float(np.median(turns)) for name, turns in seconds.items()}
