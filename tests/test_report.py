@@ -18,6 +18,7 @@ from sklearn.metrics import roc_auc_score
 from edge import detector as detectors
 from edge.calibration import RateCurve
 from edge.errors import EarshotError
+from edge.frontend import FrontendSettings
 from edge.source import read_samples
 from tests.conftest import DEMO, Ran
 from trainer.dataset import Clip, read_layout
@@ -176,6 +177,13 @@ def test_every_section_has_its_figures() -> None:
     assert 'class="grid dense"' not in text
 
 
+def test_many_detectors_are_folded() -> None:
+    facts = [Facts(f"detector {i}", [("name", f"{i}")], "recipe") for i in range(4)]
+
+    assert Page(render(ReportContent("x", facts=facts))).tags.count("details") == 8
+    assert Page(render(ReportContent("x", facts=facts[:3]))).tags.count("details") == 3
+
+
 def test_many_sections_stand_closer() -> None:
     scored = [s for i in range(13) for s in scored_of(f"m{i}", n=2)]
     text = render(ReportContent("many", systems=[System("ours", 0, "", scored, "fused")]))
@@ -270,6 +278,19 @@ def test_players_hold_the_samples_of_the_clips(demo: ReportContent, demo_page: s
 def test_spectrograms_have_axes_in_seconds_and_hertz(demo_page: str) -> None:
     assert demo_page.count("time, s</text>") == demo_page.count("frequency, Hz (mel)</text>") == 6
     assert demo_page.count('href="data:image/png;base64,') >= 6
+
+
+@pytest.mark.parametrize("f_min_hz", [0.0, 1000.0, 2000.0])
+def test_the_axis_of_a_spectrogram_is_that_of_the_detector(write_wav: Callable[..., Path], f_min_hz: float) -> None:
+    path = write_wav("tone.wav", np.sin(np.arange(32_000, dtype=np.float32)))
+    example = Example("miss", "pump/00", path, frontend=FrontendSettings(f_min_hz=f_min_hz))
+
+    drawn = sound.show([example])[0].spectrogram
+
+    labels = re.findall(r"<text[^>]*>([0-9]+k?)</text>", drawn)
+    shown_hz = {float(label[:-1]) * 1000 for label in labels if label.endswith("k")}
+    assert {4000.0, 8000.0} <= shown_hz
+    assert min(shown_hz) >= f_min_hz
 
 
 def test_a_clip_that_cannot_be_read_says_so_and_the_others_are_shown(write_wav: Callable[..., Path]) -> None:
