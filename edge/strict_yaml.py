@@ -6,7 +6,7 @@ a mistake. Aliases and tags are refused: they are for programs, and these files 
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -34,7 +34,7 @@ def load_settings(path: Path, model: type[Model]) -> Model:
 
     Raises ConfigError with every mistake in it, one a line: `config.yaml:12:5: mqtt.port: got 99999, expected ...`.
     """
-    document = _read(path)
+    document = _read(path, _keys(model))
     mistakes = list(document.mistakes)
     try:
         settings = model.model_validate(document.values, context={"folder": path.parent})
@@ -142,7 +142,13 @@ def _scalar(node: yaml.Node) -> object:
     return text
 
 
-def _read(path: Path) -> _Document:
+def _keys(model: type[BaseModel]) -> Sequence[str]:
+    """Return the keys of a file, those first that it must have."""
+    fields = model.model_fields
+    return sorted(fields, key=lambda name: not fields[name].is_required())
+
+
+def _read(path: Path, keys: Sequence[str]) -> _Document:
     text = _read_text(path)
     loader = None
     try:
@@ -161,12 +167,12 @@ def _read(path: Path) -> _Document:
             loader.dispose()
 
     if root is None:
-        raise ConfigError(f"{path}:1:1: got an empty file, expected at least the key sources")
+        raise ConfigError(f"{path}:1:1: got an empty file, expected at least the key {keys[0]}")
     document = _Document(root)
     if not isinstance(document.values, dict):
         line, column = _line_column(root.start_mark)
         raise ConfigError(
-            f"{path}:{line}:{column}: got {_shown(document.values)}, expected keys such as sources and mqtt"
+            f"{path}:{line}:{column}: got {_shown(document.values)}, expected keys such as {keys[0]} and {keys[1]}"
         )
     return document
 

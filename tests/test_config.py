@@ -305,7 +305,7 @@ def test_mistake_in_the_list_of_sources(file: Path, sources: str, words: str) ->
     [
         ("", "1:1: got an empty file"),
         ("# nothing but talk\n", "1:1: got an empty file"),
-        ("- a\n- b", "1:1: got a list, expected keys such as sources and mqtt"),
+        ("- a\n- b", "1:1: got a list, expected keys such as sources and node"),
         ("hello", "1:1: got 'hello', expected keys"),
         ("null", "1:1: got null, expected keys"),
         ("node: a\nmqtt: {", "2:8: not readable as YAML"),

@@ -77,6 +77,7 @@ def test_a_path_is_a_path_whatever_it_is_called(tmp_path: Path) -> None:
         ("epochs: 3\nepochs: 4\n", ["epochs: given twice, first in line 1"]),
         ("mixup_labels: yes\n", ["mixup_labels: got 'yes'"]),
         ("stage_channels: [64, 64]\n", ["stage_channels"]),
+        ("- epochs\n", ["got a list, expected keys such as preset and f_min_hz"]),
     ],
 )
 def test_every_mistake_is_named(text: str, words: list[str], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ a step is the step of one process on the whole batch. Two things are not the sam
 alone, because SyncBatchNorm exists on GPUs only; and a clip is mixed with clips of its own slice.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,9 +27,12 @@ def processes() -> Iterator[torch.device]:
         yield device
         return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if rank() > 0:
+        logging.disable(logging.WARNING)  # the first one says it all
     try:
         yield device
     finally:
+        logging.disable(logging.NOTSET)
         dist.destroy_process_group()
 
 

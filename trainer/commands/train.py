@@ -54,7 +54,8 @@ def command(
     given = {"preset": preset, "epochs": epochs, "seed": seed}
     recipe = recipe.model_copy(update={key: value for key, value in given.items() if value is not None})
     recordings = _of(read_layout(data), machines)
-    for warning in check_data(recordings, for_evaluation=False, cache=(features or output) / "audit.json"):
+    warnings = check_data(recordings, for_evaluation=False, cache=(features or output) / "audit.json")
+    for warning in warnings if distributed.rank() == 0 else []:
         log.warning("%s", warning)
     clips = [clip for clip in recordings if clip.split == "train"]
     classes = sorted({clip.name for clip in clips})
