@@ -2,9 +2,9 @@
 
 A rate of windows says little to who gets the alarms: windows overlap, and k of n of them make one episode. So the
 scores of normal recordings, cross-fitted and a hop apart, go through the rules of `edge.event` at every threshold, and
-the episodes are counted. Rarer ones than were heard are extrapolated from the peaks of those that were (peaks over
-threshold: J. Pickands, Annals of Statistics 3, 1975), but not far: a threshold for which there was too little sound is
-refused, with the hours that it would take.
+the episodes are counted. Rarer ones than were heard are extrapolated from how far the rarest that were reach above a
+base (peaks over threshold: J. Pickands, Annals of Statistics 3, 1975), but not far: a threshold for which there was too
+little sound is refused, with the hours that it would take.
 """
 
 import math
@@ -68,7 +68,8 @@ class ScoreSeries:
 class WeeklyThreshold:
     """A threshold and the false alarms a week that it promises.
 
-    predicted  the mean over all that the sound leaves open; `interval` holds the rate itself with 90 %
+    predicted  the mean over all that the sound leaves open, or more, where it asks for caution; `interval` holds the
+               rate itself with 90 %, as far as recordings to come are like those that were heard
     hours      of normal sound that it was calibrated on
     """
 
@@ -165,7 +166,7 @@ def rate_curve(series: Sequence[ScoreSeries], settings: EventSettings, *, hop_se
     thresholds = np.array([tail.threshold(rate) for rate in wanted])
     rates = tail.rates(thresholds)
     low, high = np.quantile(rates, INTERVAL, axis=0)
-    return RateCurve(wanted, thresholds, low, high, hours)
+    return RateCurve(wanted, thresholds, np.minimum(low, wanted), np.maximum(high, wanted), hours)
 
 
 # --- The event detector, for all thresholds ---
@@ -229,36 +230,63 @@ def openings(scores: FloatArray, threshold: float, rules: Rules) -> list[tuple[i
 
 @dataclass(frozen=True)
 class _Tail:
-    """Episodes above a base, and how far above: their rate falls exponentially with the threshold.
+    """Episodes above falling thresholds, as they were counted, and beyond: their rate falls exponentially.
 
-    A row a resampling of the recordings: rate of episodes above the base, a week, and mean excess, each (RESAMPLES,).
+    levels, counts  (n,), from the highest to the base, and how many episodes there were above each or a higher one
+    weeks           of sound
+    per_week, excess  a row a resampling of the recordings: episodes a week above the base, and how far they reach above
+                    it on average, each (RESAMPLES,)
     """
 
-    base: float
+    levels: DoubleArray
+    counts: DoubleArray
+    weeks: float
     per_week: DoubleArray
     excess: DoubleArray
 
+    @property
+    def base(self) -> float:
+        """The lowest level: the highest with `FEWEST_PEAKS` episodes above it."""
+        return float(self.levels[-1])
+
     @classmethod
     def of(cls, series: Sequence[ScoreSeries], rules: Rules, hop_seconds: float) -> "_Tail | None":
-        """Fit to the highest base that has `FEWEST_PEAKS`; None if there is none."""
-        levels = [_opening_level(one.scores, rules) for one in series]
-        base = _base(series, levels, rules)
-        if base is None:
-            return None
+        """Count, and fit; None if there are too few episodes at any threshold."""
         names = sorted({one.recording for one in series})
-        weeks, count, excess = np.zeros((3, len(names)))
-        for one, level in zip(series, levels, strict=True):
-            i = names.index(one.recording)
-            weeks[i] += (one.scores.size - rules.needed + 1) * hop_seconds / 3600 / WEEK_HOURS
-            for opened, closed in openings(one.scores, base, rules):
-                count[i] += 1
-                excess[i] += level[opened : closed + 1].max() - base
+        place = np.array([names.index(one.recording) for one in series])
+        weeks = np.zeros(len(names))
+        hops = [one.scores.size - rules.needed + 1 for one in series]
+        np.add.at(weeks, place, np.array(hops) * hop_seconds / 3600 / WEEK_HOURS)
 
-        # The number of resamplings is small beside that of recordings, so the same every time: no seed to choose.
+        levels: list[float] = []
+        counts: list[DoubleArray] = []
+        opening = [_opening_level(one.scores, rules) for one in series]
+        for level in _falling_levels(opening):
+            found = [
+                len(openings(one.scores, level, rules)) if own.max() > level else 0
+                for one, own in zip(series, opening, strict=True)
+            ]
+            levels.append(level)
+            counts.append(np.bincount(place, found, len(names)).astype(np.float64))
+            if counts[-1].sum() >= FEWEST_PEAKS:
+                break
+        else:
+            return None
+
+        # The mean of what exceeds the base is the area under the counts above it.
+        area = np.maximum(-np.diff(levels), 0) @ ((np.array(counts[1:]) + np.array(counts[:-1])) / 2)
+        # The same resamplings every time: a calibration has no seed.
         weights = np.random.default_rng(0).multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
-        n_peaks = weights @ count
-        mean_excess = np.where(n_peaks > 0, weights @ excess / np.maximum(n_peaks, 1), excess.sum() / count.sum())
-        return cls(base, n_peaks / (weights @ weeks), np.maximum(mean_excess, 1e-12))
+        n_episodes = weights @ counts[-1]
+        overall = area.sum() / counts[-1].sum()
+        excess = np.where(n_episodes > 0, weights @ area / np.maximum(n_episodes, 1), overall)
+        return cls(
+            levels=np.array(levels),
+            counts=np.maximum.accumulate(np.sum(counts, axis=1)),
+            weeks=float(weeks.sum()),
+            per_week=n_episodes / (weights @ weeks),
+            excess=np.maximum(excess, 1e-12),
+        )
 
     def rates(self, thresholds: DoubleArray) -> DoubleArray:
         """Return the episodes a week above thresholds, (n,), not below the base, of each resampling: (RESAMPLES, n)."""
@@ -266,7 +294,19 @@ class _Tail:
         return self.per_week[:, None] * np.exp(-above / self.excess[:, None])
 
     def threshold(self, per_week: float) -> float:
-        """Return where the mean over the resamplings is this rate, or the base if it is lower there."""
+        """Return where the rate is this one, or the base if it is lower there.
+
+        Not below the level that was exceeded so often, less one, in what was heard: sound to come is as likely as any
+        that was heard to hold the largest score (conformal prediction). So where tails are heavier than exponential,
+        rates up to once in the hours that were heard are kept all the same, and rarer ones are missed by a factor of
+        `FARTHEST` at the most.
+        """
+        allowed = max(0.0, per_week * self.weeks - 1)
+        heard = float(self.levels[np.flatnonzero(self.counts <= allowed)[-1]])
+        return max(heard, self._extrapolated(per_week))
+
+    def _extrapolated(self, per_week: float) -> float:
+        """Return where the mean over the resamplings is the rate."""
         low, high = 0.0, float(self.excess.max())
         if self._mean(low) <= per_week:
             return self.base
@@ -281,8 +321,17 @@ class _Tail:
         return float((self.per_week * np.exp(-above / self.excess)).mean())
 
 
+def _falling_levels(opening: Sequence[FloatArray]) -> list[float]:
+    """Return thresholds from one at which no episode opens, down to the median of `_opening_level`, ever less rare."""
+    everything = np.concatenate(opening)
+    everything = np.sort(everything[np.isfinite(everything)])
+    rarities = np.geomspace(1 / everything.size, 0.5, 80)
+    levels = everything[((1 - rarities) * (everything.size - 1)).astype(int)]
+    return [float(everything[-1]), *map(float, levels)]
+
+
 def _opening_level(scores: FloatArray, rules: Rules) -> FloatArray:
-    """Return, for each hop, the threshold below which an episode would be open by then: (n,).
+    """Return, for each hop, the threshold below which an episode would open there, if none was open: (n,).
 
     k of the newest n windows exceed a threshold as long as the k-th largest of them does.
     """
@@ -290,14 +339,3 @@ def _opening_level(scores: FloatArray, rules: Rules) -> FloatArray:
     newest = np.lib.stride_tricks.sliding_window_view(padded, rules.of)
     level: FloatArray = np.partition(newest, rules.of - rules.needed, axis=1)[:, rules.of - rules.needed]
     return level
-
-
-def _base(series: Sequence[ScoreSeries], levels: Sequence[FloatArray], rules: Rules) -> float | None:
-    everything = np.sort(np.concatenate(levels))
-    for rarity in np.geomspace(1 / everything.size, 0.5, 80):
-        base = float(everything[int((1 - rarity) * (everything.size - 1))])
-        if not math.isfinite(base):
-            return None
-        if sum(len(openings(one.scores, base, rules)) for one in series) >= FEWEST_PEAKS:
-            return base
-    return None

@@ -89,14 +89,14 @@ def alarms_a_week(threshold: float, weeks: list[FloatArray]) -> float:
 
 
 def test_the_promise_is_kept_on_weeks_never_heard() -> None:
-    """At one a week from a day of sound, and at five from five hours, which is the same reach."""
-    weeks = [normal_sound(np.random.default_rng(i), 168) for i in range(4)]
-    for asked, hours in ((5.0, 12.0), (20.0, 3.0)):
+    """Within the reach: 24 hours for one a week, so 12 for two, and 3 for eight."""
+    weeks = [normal_sound(np.random.default_rng(i), 168) for i in range(2)]
+    for asked, hours in ((4.0, 12.0), (16.0, 3.0)):
         measured = [
             alarms_a_week(calibrate(stretches(sound), SETTINGS, asked, hop_seconds=HOP_SECONDS).threshold, weeks)
-            for sound in (normal_sound(np.random.default_rng(100 + i), hours) for i in range(8))
+            for sound in (normal_sound(np.random.default_rng(100 + i), hours) for i in range(6))
         ]
-        assert asked / 5 < np.mean(measured) < 1.6 * asked
+        assert asked / 10 < np.mean(measured) < 1.6 * asked
 
 
 def test_counts_that_were_heard_need_no_extrapolation() -> None:
@@ -109,10 +109,31 @@ def test_counts_that_were_heard_need_no_extrapolation() -> None:
     assert found.interval[0] < asked < found.interval[1]
 
 
+def test_a_rare_kind_of_sound_that_was_heard_is_reckoned_with() -> None:
+    """One recording in twenty is another machine's: no tail of the others says so, and what was heard does."""
+
+    def sound(seed: int, n_recordings: int) -> list[ScoreSeries]:
+        rng = np.random.default_rng(seed)
+        ordinary = normal_sound(rng, n_recordings * STRETCH_HOPS * HOP_SECONDS / 3600)
+        odd = np.repeat(np.where(rng.random(n_recordings) < 0.05, rng.uniform(1.5, 3, n_recordings), 1.0), STRETCH_HOPS)
+        return stretches((ordinary[: odd.size] * odd[: ordinary.size]).astype(np.float32))
+
+    hours_to_come = 200
+    to_come = sound(50, 12 * hours_to_come)
+    asked = 100.0
+    counted = []
+    for seed in range(12):
+        threshold = calibrate(sound(seed, 60), SETTINGS, asked, hop_seconds=HOP_SECONDS).threshold
+        n_alarms = sum(len(openings(one.scores, threshold, RULES)) for one in to_come)
+        counted.append(n_alarms * 168 / hours_to_come)
+    assert np.mean(counted) < 1.6 * asked
+
+
 def test_rarer_alarms_have_higher_thresholds_and_wider_intervals() -> None:
     curve = rate_curve(stretches(normal_sound(np.random.default_rng(3), 24)), SETTINGS, hop_seconds=HOP_SECONDS)
     assert curve.per_week[0] == pytest.approx(rarest(curve.hours))
-    assert (np.diff(curve.thresholds) < 0).all()
+    assert (np.diff(curve.thresholds) <= 0).all()
+    assert curve.thresholds[0] > curve.thresholds[-1]
     spread = curve.high / np.maximum(curve.low, 1e-9)
     assert spread[0] > spread[-1] > 1
 
