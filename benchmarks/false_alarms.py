@@ -2,6 +2,7 @@
 
     python -m benchmarks.false_alarms clips DETECTOR DATA... [--enroll]     a rate of clips, section by section
     python -m benchmarks.false_alarms week DETECTOR [--hours 168]           episodes a week, through the real line
+    python -m benchmarks.false_alarms reach                                 how far a calibration can be extrapolated
 
 `clips` takes the normal test clips of DATA, in the DCASE layout. With --enroll the sections are first enrolled from
 their training clips on the network of DETECTOR, which has never heard them.
@@ -9,6 +10,9 @@ their training clips on the network of DETECTOR, which has never heard them.
 `week` listens to the shipped simulator's pump, made on the fly: some hours to enrol it from, then others that go
 through the line and the event detector at the thresholds for several rates. It takes about 25 CPU-seconds an hour of
 sound, in --jobs processes, and goes on where it was stopped: what was heard is kept in --folder.
+
+`reach` needs no sound: scores of three known processes, calibrated for one false alarm a week from ever fewer hours,
+and what that makes of weeks to come. `edge.calibration.FARTHEST` was chosen by it.
 """
 
 import argparse
@@ -23,12 +27,14 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import scipy.signal
 import scipy.stats
 from tqdm import tqdm
 
 from benchmarks.measure import Table
 from edge import detector as detectors
 from edge.archive import score_file
+from edge.calibration import Rules, ScoreSeries, hours_needed, openings, unrefused_threshold
 from edge.config import EventSettings
 from edge.detector import Detector, Section
 from edge.enroll import Promise, Recording, Stretch, enroll_windows, learn_section, measure_normal, normal_windows
@@ -44,7 +50,16 @@ SCORES: Final[tuple[ScoreName, ...]] = ("fused", "mahalanobis", "bands", "l90")
 STRETCH_SECONDS: Final = 120.0
 """Of simulated sound at a time: a start of the pump, at one of its operating points, in today's hall."""
 
-ASKED_PER_WEEK: Final = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+ASKED_PER_WEEK: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 100.0, 300.0)
+
+PROCESSES: Final = ("steady", "clanks", "heavy")
+"""Normal scores; with clanks of exponential size, a hundred seconds apart; the same with a Pareto's second moment."""
+
+REACH_HOURS: Final = (48.0, 24.0, 8.0, 3.0)
+REACH_TIMES: Final = 16
+REACH_WEEKS: Final = 4
+REACH_HOP_SECONDS: Final = 0.512
+WINDOW_HOPS: Final = 19
 
 
 # --- A rate of clips ---
@@ -163,6 +178,50 @@ def _episodes(scores: FloatArray, threshold: float, hop_seconds: float) -> int:
     )
 
 
+# --- How far ---
+
+
+def reach() -> Table:
+    """Return what a calibration for one false alarm a week makes of weeks to come, from ever fewer hours."""
+    rules = Rules.of_settings(EventSettings(), REACH_HOP_SECONDS)
+    rows: list[list[str]] = []
+    for name in PROCESSES:
+        rng = np.random.default_rng(1)
+        weeks = [_process(name, 168, rng) for _ in range(REACH_WEEKS)]
+        for hours in REACH_HOURS:
+            counted = [_counted(_process(name, hours, rng), weeks, rules) for _ in range(REACH_TIMES)]
+            within = "yes" if hours >= hours_needed(1) else "no"
+            cells = [np.mean(counted), np.median(counted), np.max(counted)]
+            rows.append([name, f"{hours:g}", within, *(f"{cell:.1f}" for cell in cells)])
+    return Table(
+        title="One false alarm a week asked for: what came",
+        columns=["process", "hours heard", "not refused", "mean", "median", "largest"],
+        rows=rows,
+        note=f"Each {REACH_TIMES} calibrations, heard for the same {REACH_WEEKS} weeks to come.",
+    )
+
+
+def _counted(heard: FloatArray, weeks: Sequence[FloatArray], rules: Rules) -> float:
+    """Return the alarms a week of a calibration as it would be if nothing was ever refused."""
+    n = round(300 / REACH_HOP_SECONDS)
+    series = [ScoreSeries(heard[i : i + n], str(i)) for i in range(0, heard.size - n + 1, n)]
+    threshold = unrefused_threshold(series, EventSettings(), 1.0, hop_seconds=REACH_HOP_SECONDS)
+    return float(np.mean([len(openings(week, threshold, rules)) for week in weeks]))
+
+
+def _process(name: str, hours: float, rng: np.random.Generator) -> FloatArray:
+    """Return scores, a hop apart: they remember ten seconds, as windows that overlap do, and things are dropped."""
+    n = round(3600 * hours / REACH_HOP_SECONDS)
+    memory = 0.93
+    steady = scipy.signal.lfilter([math.sqrt(1 - memory**2)], [1, -memory], rng.normal(size=n))
+    dropped = np.zeros(n)
+    if name != "steady":
+        at = np.flatnonzero(rng.random(n) < 0.01 * REACH_HOP_SECONDS)
+        dropped[at] = rng.exponential(0.15, at.size) if name == "clanks" else 0.05 * rng.pareto(2, at.size)
+        dropped = scipy.signal.lfilter(np.ones(WINDOW_HOPS), [1], dropped)
+    return np.asarray(1 + 0.12 * steady + dropped, np.float32)
+
+
 def _stretches(what: str, hours: float) -> list[str]:
     return [f"{what}-{i:05d}" for i in range(math.ceil(hours * 3600 / STRETCH_SECONDS))]
 
@@ -235,9 +294,12 @@ def main() -> None:
     per_week.add_argument("--calibration-hours", type=float, default=26.0, help="to enrol from, before")
     per_week.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     per_week.add_argument("--folder", type=Path, default=Path("build/false_alarms"), help="keeps what was heard")
+    commands.add_parser("reach", help="how far a calibration can be extrapolated")
     wanted = parser.parse_args()
     if wanted.command == "clips":
         print(clips(detectors.read(wanted.detector), wanted.data, enrolled=wanted.enroll).as_markdown())
+    elif wanted.command == "reach":
+        print(reach().as_markdown())
     else:
         table = week(
             wanted.detector,

@@ -21,9 +21,9 @@ from edge.scorer import FloatArray
 
 WEEK_HOURS: Final = 168.0
 
-FARTHEST: Final = 7.0
-"""Alarms this many times rarer than once in all that was heard can be asked for: a day of sound for one a week. Beyond
-it the tail is a guess (benchmarks/false_alarms.py)."""
+FARTHEST: Final = 3.5
+"""Alarms this many times rarer than once in all that was heard can be asked for: two days of sound for one a week.
+Beyond it the tail is a guess (`python -m benchmarks.false_alarms reach`)."""
 
 FEWEST_PEAKS: Final = 30
 """Episodes that the tail is fitted to."""
@@ -167,6 +167,19 @@ def rate_curve(series: Sequence[ScoreSeries], settings: EventSettings, *, hop_se
     rates = tail.rates(thresholds)
     low, high = np.quantile(rates, INTERVAL, axis=0)
     return RateCurve(wanted, thresholds, np.minimum(low, wanted), np.maximum(high, wanted), hours)
+
+
+def unrefused_threshold(
+    series: Sequence[ScoreSeries], settings: EventSettings, alarms_per_week: float, *, hop_seconds: float
+) -> float:
+    """Return the threshold that a rate would have if no sound was ever too little: to show why some is.
+
+    Raises ValueError where hardly any episode can be counted.
+    """
+    tail = _Tail.of(series, Rules.of_settings(settings, hop_seconds), hop_seconds)
+    if tail is None:
+        raise ValueError(f"fewer than {FEWEST_PEAKS} episodes at any threshold")
+    return tail.threshold(alarms_per_week)
 
 
 # --- The event detector, for all thresholds ---

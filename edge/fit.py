@@ -39,9 +39,9 @@ MIN_WINDOWS: Final = 10
 FEW_RECORDINGS: Final = 5
 """Fewer cannot tell how much recordings differ from each other; stretches of them have to."""
 
-SAFE_ERRORS: Final = 2.0
+SAFE_ERRORS: Final = 3.0
 """How many standard errors a threshold is on the safe side: who listens for years would rather pay with a little
-sensitivity than with a section that cries wolf (docs/decisions.md)."""
+sensitivity than with a section that cries wolf (benchmarks/false_alarms.py)."""
 
 OF_NETWORK: Final[tuple[ScoreName, ...]] = ("mahalanobis", "confidence")
 """The quantities that a network can have got used to; bands and L90 know none."""
@@ -113,13 +113,8 @@ class Calibration:
         n = self.scores.size
         rank = int(np.ceil((n + 1) * (1 - false_alarm_rate)))
         heard = float(self.scores[min(rank, n) - 1])
-
-        # Distances are told apart by their ratio; only the classifier's doubt can be negative, a logarithm already.
-        ratios = self.scores[0] > 0
-        x = np.log(self.scores.astype(np.float64)) if ratios else self.scores.astype(np.float64)
-        recording = np.arange(n) if self.recording is None else self.recording
-        bound = _new_window(x, np.unique(recording, return_inverse=True)[1], 1 - false_alarm_rate)
-        return max(heard, math.exp(bound) if ratios else bound)
+        recording = np.arange(n) if self.recording is None else np.unique(self.recording, return_inverse=True)[1]
+        return max(heard, _new_window(self.scores.astype(np.float64), recording, 1 - false_alarm_rate))
 
 
 @dataclass(frozen=True)
@@ -375,7 +370,7 @@ def _beside(held_out: NDArray[np.bool_], windows: NormalWindows) -> NDArray[np.b
 
 
 def _new_window(x: DoubleArray, recording: NDArray[np.int64], probability: float) -> float:
-    """Return what a window of a recording not yet heard stays below with the given probability, on the scale of x.
+    """Return what a window of a recording not yet heard stays below with the given probability.
 
     One-sided prediction by Student's t of a balanced one-way random model, recordings and windows within them, with
     Satterthwaite's degrees of freedom (Biometrics Bulletin 2, 1946), and `SAFE_ERRORS` standard errors on top, the

@@ -89,9 +89,9 @@ def alarms_a_week(threshold: float, weeks: list[FloatArray]) -> float:
 
 
 def test_the_promise_is_kept_on_weeks_never_heard() -> None:
-    """Within the reach: 24 hours for one a week, so 12 for two, and 3 for eight."""
+    """Within the reach: 48 hours for one a week, so 12 for four, and 3 for sixteen."""
     weeks = [normal_sound(np.random.default_rng(i), 168) for i in range(2)]
-    for asked, hours in ((4.0, 12.0), (16.0, 3.0)):
+    for asked, hours in ((4.1, 12.0), (17.0, 3.0)):
         measured = [
             alarms_a_week(calibrate(stretches(sound), SETTINGS, asked, hop_seconds=HOP_SECONDS).threshold, weeks)
             for sound in (normal_sound(np.random.default_rng(100 + i), hours) for i in range(6))
@@ -141,11 +141,11 @@ def test_rarer_alarms_have_higher_thresholds_and_wider_intervals() -> None:
 def test_too_little_sound_is_refused_with_the_hours_that_it_takes() -> None:
     sound = stretches(normal_sound(np.random.default_rng(0), 10))
     with pytest.raises(
-        TooLittleSoundError, match=r"pump/00: .* expected at least 24 for 1 false alarms a week"
+        TooLittleSoundError, match=r"pump/00: .* expected at least 48 for 1 false alarms a week"
     ) as refused:
         calibrate(sound, SETTINGS, 1.0, hop_seconds=HOP_SECONDS, what="pump/00")
-    assert refused.value.hours_needed == hours_needed(1) == 24
-    calibrate(sound, SETTINGS, 3.0, hop_seconds=HOP_SECONDS)
+    assert refused.value.hours_needed == hours_needed(1) == 48
+    calibrate(sound, SETTINGS, 6.0, hop_seconds=HOP_SECONDS)
 
 
 def test_clips_of_ten_seconds_can_open_no_episode() -> None:
@@ -189,7 +189,7 @@ def test_a_detector_keeps_its_table(calibrated: Path) -> None:
     section = detectors.read(calibrated).section(None)
     curve = rate_curve(stretches(normal_sound(np.random.default_rng(1), 25)), SETTINGS, hop_seconds=HOP_SECONDS)
     np.testing.assert_array_equal(section.weekly["fused"].as_array(), curve.as_array())
-    assert section.weekly["fused"].at(2) == curve.at(2)
+    assert section.weekly["fused"].at(3) == curve.at(3)
 
 
 def test_a_detector_from_before_is_read_and_promises_no_week() -> None:
@@ -201,16 +201,16 @@ def test_a_detector_from_before_is_read_and_promises_no_week() -> None:
 def test_the_configuration_chooses_the_threshold(calibrated: Path, caplog: pytest.LogCaptureFixture) -> None:
     curve = detectors.read(calibrated).section(None).weekly["fused"]
     with caplog.at_level("INFO"):
-        Daemon(config(calibrated, false_alarms_per_week=1.5))
-    found = curve.at(1.5)
-    assert f"threshold {found.threshold:.3f} of fused: 1.5 false alarms a week predicted" in caplog.text
+        Daemon(config(calibrated, false_alarms_per_week=2.5))
+    found = curve.at(2.5)
+    assert f"threshold {found.threshold:.3f} of fused: 2.5 false alarms a week predicted" in caplog.text
     assert f"({found.interval[0]:.2g} to {found.interval[1]:.2g} with 90 %)" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("event", "named"),
     [
-        ({"false_alarms_per_week": 0.1}, "expected at least 240 for 0.1 false alarms a week"),
+        ({"false_alarms_per_week": 0.1}, "expected at least 480 for 0.1 false alarms a week"),
         ({"false_alarms_per_week": 1, "deadband": 0.3}, r"other rules: event.deadband 0.3 \(expected 0.05\)"),
         ({"false_alarms_per_week": 1, "score": "bands"}, "too little unbroken normal sound"),
     ],
@@ -224,5 +224,5 @@ def test_what_the_table_does_not_say_is_a_wrong_configuration(
 
 
 def test_an_old_detector_cannot_be_asked_for_a_week() -> None:
-    with pytest.raises(ConfigError, match=r"event.false_alarms_per_week: .* at least 24 hours"):
+    with pytest.raises(ConfigError, match=r"event.false_alarms_per_week: .* at least 48 hours"):
         Daemon(config(DEMO / "detector", false_alarms_per_week=1))
