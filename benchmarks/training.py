@@ -21,7 +21,7 @@ from trainer.recipe import Recipe
 from trainer.training import COMPILE_FROM_CLIPS, Learner
 
 BATCH: Final = 16
-"""Clips a step. Half of the default: a plain step then takes ten seconds and not twenty."""
+"""Clips a step: half of the default, so that a round stays within seconds."""
 
 CLASSES: Final = 36
 ROUNDS: Final = 5
