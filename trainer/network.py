@@ -13,6 +13,8 @@ from typing import Final, Literal
 import torch
 from torch import Tensor, nn
 
+from trainer.norm import BatchNorm
+
 EMBEDDING_DIM: Final = 128
 TIME_STRIDE: Final = 16
 """Frames a hop: four layers of stride 2."""
@@ -61,7 +63,7 @@ class TimeConv(nn.Module):
         self.past_columns = 3 - stride
         padding = (1, int(settings.pad_time))
         self.conv = nn.Conv2d(c_in, c_out, 3, stride, padding, groups=groups, bias=False)
-        self.norm = nn.BatchNorm2d(c_out)
+        self.norm = BatchNorm(c_out)
         self.activation: nn.Module = nn.Identity() if linear else prelu(c_out, settings)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,7 +86,7 @@ class PointConv(nn.Sequential):
     """1x1 convolution, BN and, unless `linear`, PReLU: a column at a time."""
 
     def __init__(self, c_in: int, c_out: int, *, settings: NetworkSettings, linear: bool = False) -> None:
-        layers: list[nn.Module] = [nn.Conv2d(c_in, c_out, 1, bias=False), nn.BatchNorm2d(c_out)]
+        layers: list[nn.Module] = [nn.Conv2d(c_in, c_out, 1, bias=False), BatchNorm(c_out)]
         if not linear:
             layers.append(prelu(c_out, settings))
         super().__init__(*layers)
@@ -158,9 +160,9 @@ class Network(nn.Module):
         self.head_columns = head_columns(s)
         kernel = (s.n_mels // TIME_STRIDE, self.head_columns)
         self.global_depthwise = nn.Conv2d(s.head_channels, s.head_channels, kernel, groups=s.head_channels, bias=False)
-        self.global_norm = nn.BatchNorm2d(s.head_channels)
+        self.global_norm = BatchNorm(s.head_channels)
         self.embed = nn.Conv2d(s.head_channels, EMBEDDING_DIM, 1, bias=False)
-        self.embed_norm = nn.BatchNorm2d(EMBEDDING_DIM)
+        self.embed_norm = BatchNorm(EMBEDDING_DIM)
         self.dropout = nn.Dropout(s.dropout)
         self.classify = nn.Conv2d(EMBEDDING_DIM, n_classes, 1)
 

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from edge.errors import EarshotError
 from edge.frontend import Features, FrontendSettings
 from trainer import distributed, runs
+from trainer.allocator import keep_freed_memory
 from trainer.dataset import Clip
 from trainer.features import FeatureStore, compute_features
 from trainer.holdout import choose_held_out
@@ -41,12 +42,15 @@ Forward = Callable[[Tensor], tuple[Tensor, Tensor]]
 NOT_OF_THE_BACKBONE: Final = ("classify.", "band_mean", "band_deviation")
 """What a fine-tuning makes anew: its classes are others, and its bands may lie elsewhere (`f_min_hz`)."""
 
-
 TERMS: Final = ("loss", "softmax", "centre", "accuracy")
 """What a step tells of itself: the means over its batch."""
 
+COMPILE_OPTIONS: Final = {"realize_reads_threshold": 16, "realize_opcount_threshold": 100}
+"""On a processor a value is sooner computed twice than written to main memory and read again: of a batch norm with its
+PReLU, forward and backward, that is 40 instead of 60 ms (trainer/norm.py)."""
+
 COMPILE_FROM_CLIPS: Final = 1000
-"""Fewer, over all epochs, are trained before torch.compile is done (benchmarks/training.py)."""
+"""Fewer, over all epochs, are trained before torch.compile has won back what it takes (benchmarks/training.py)."""
 
 
 def train(
@@ -61,6 +65,7 @@ def train(
     Raises EarshotError if the run was begun with another recipe, start or other data, if `start` has another network
     or has seen clips that are to be held out, if no clip can be read, or if they make fewer than two classes.
     """
+    keep_freed_memory()
     with distributed.processes() as device:
         _train(clips, recipe, run, start, features or run / "features", device)
 
@@ -297,7 +302,7 @@ class _Compiled:
 
     def __call__(self, features: Tensor) -> tuple[Tensor, Tensor]:
         if self._forward is None:
-            self._forward = torch.compile(self._network)
+            self._forward = torch.compile(self._network, options=COMPILE_OPTIONS)
             try:
                 return self._forward(features)
             except Exception as error:  # no C++ compiler, or one of a hundred others
