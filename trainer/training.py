@@ -45,7 +45,7 @@ NOT_OF_THE_BACKBONE: Final = ("classify.", "band_mean", "band_deviation")
 TERMS: Final = ("loss", "softmax", "centre", "accuracy")
 """What a step tells of itself: the means over its batch."""
 
-COMPILE_OPTIONS: Final = {"realize_reads_threshold": 16, "realize_opcount_threshold": 100}
+COMPILE_OPTIONS: Final[dict[str, Any]] = {"realize_reads_threshold": 16, "realize_opcount_threshold": 100}
 """On a processor a value is sooner computed twice than written to main memory and read again: of a batch norm with its
 PReLU, forward and backward, that is 40 instead of 60 ms (trainer/norm.py)."""
 
