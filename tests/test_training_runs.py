@@ -390,7 +390,7 @@ def test_two_processes_learn_as_one(
     [("auto", 40, False), ("auto", 100_000, True), (True, 40, True), (False, 100_000, False)],
 )
 def test_compiled_where_it_pays(choice: object, n_clips: int, expected: bool) -> None:
-    assert training._compile_pays(changed(compile=choice), n_clips // TINY.batch_size) is expected
+    assert training.compile_pays(changed(compile=choice), n_clips // TINY.batch_size) is expected
 
 
 def test_a_machine_that_is_not_in_the_data(data: Path, tmp_path: Path, earshot: Callable[..., Ran]) -> None:

@@ -123,7 +123,7 @@ class Learner:
 
     def __init__(self, network: Network, recipe: Recipe, *, n_steps: int, device: torch.device) -> None:
         self._recipe = recipe
-        self._precision = _precision(recipe, device)
+        self._precision = precision_of(recipe, device)
         self._network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._centres = Centres(network.n_classes, EMBEDDING_DIM, recipe.centre_decay).to(device)
         self._average = AveragedModel(self._network, multi_avg_fn=_ema(recipe.ema_decay), use_buffers=True)
@@ -133,8 +133,8 @@ class Learner:
         )
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, _rate(recipe, n_steps))
         self._forward: Forward = distributed.parallel(self._network)
-        if _compile_pays(recipe, n_steps):
-            self._forward = _Compiled(self._forward)
+        if compile_pays(recipe, n_steps):
+            self._forward = Compiled(self._forward)
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -275,14 +275,14 @@ def _rate(recipe: Recipe, n_steps: int) -> Callable[[int], float]:
     return factor
 
 
-def _compile_pays(recipe: Recipe, n_steps: int) -> bool:
+def compile_pays(recipe: Recipe, n_steps: int) -> bool:
     """Decided by the whole run, never by what is left of it: a run that goes on must compute as it did before."""
     if recipe.compile == "auto":
         return n_steps * recipe.batch_size // distributed.world_size() >= COMPILE_FROM_CLIPS
     return recipe.compile
 
 
-def _precision(recipe: Recipe, device: torch.device) -> torch.dtype:
+def precision_of(recipe: Recipe, device: torch.device) -> torch.dtype:
     if recipe.precision == "auto":
         return torch.bfloat16 if device.type == "cuda" or _cpu_has_bfloat16() else torch.float32
     return torch.bfloat16 if recipe.precision == "bfloat16" else torch.float32
@@ -293,7 +293,7 @@ def _cpu_has_bfloat16() -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-class _Compiled:
+class Compiled:
     """torch.compile, or the network as it is where that does not work: only the first call tells."""
 
     def __init__(self, network: Forward) -> None:
@@ -302,7 +302,8 @@ class _Compiled:
 
     def __call__(self, features: Tensor) -> tuple[Tensor, Tensor]:
         if self._forward is None:
-            self._forward = torch.compile(self._network, options=COMPILE_OPTIONS)
+            options = COMPILE_OPTIONS if features.device.type == "cpu" else None
+            self._forward = torch.compile(self._network, options=options)
             try:
                 return self._forward(features)
             except Exception as error:  # no C++ compiler, or one of a hundred others

@@ -18,13 +18,14 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
 from edge.scorer import FloatArray
+from trainer.allocator import keep_freed_memory
 from trainer.dataset import Clip
 from trainer.features import FeatureStore
 from trainer.loss import mixup
 from trainer.network import EMBEDDING_DIM, TIME_STRIDE, Network
 from trainer.peers.peer import Group, Peer, PeerScores, ScoresOf, Sounds, best_device, each_group, section_of, seeded
 from trainer.recipe import Recipe
-from trainer.training import window_of
+from trainer.training import Compiled, Forward, compile_pays, precision_of, window_of
 
 FOLDS: Final = 5
 
@@ -63,6 +64,7 @@ class SubclusterAdacos(Peer):
 
     def _train(self, sounds: Sounds, clips: Sequence[Clip], seed: int) -> Network:
         recipe, device = self.recipe, best_device()
+        keep_freed_memory()
         classes = sorted({clip.name for clip in clips})
         labels = np.array([classes.index(clip.name) for clip in clips])
         with seeded(seed) as rng:
@@ -74,6 +76,8 @@ class SubclusterAdacos(Peer):
             head = SubclusterHead(EMBEDDING_DIM, len(classes), self.subclusters).to(device)
 
             n_steps = recipe.epochs * -(-len(labels) // recipe.batch_size)
+            forward: Forward = Compiled(network) if compile_pays(recipe, n_steps) else network
+            precision = precision_of(recipe, device)
             optimizer = torch.optim.Adam([*network.parameters(), *head.parameters()], lr=recipe.learning_rate)
             schedule = torch.optim.lr_scheduler.OneCycleLR(
                 optimizer, recipe.learning_rate, n_steps + 1, pct_start=max(recipe.warmup, 1.5 / n_steps)
@@ -88,8 +92,8 @@ class SubclusterAdacos(Peer):
                         alpha=1.0,
                         mixed_labels=True,
                     )
-                    with torch.autocast(device.type, torch.bfloat16, enabled=_bfloat16(recipe, device)):
-                        embedding = network(mixed.contiguous(memory_format=torch.channels_last))[0][:, 0]
+                    with torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
+                        embedding = forward(mixed.contiguous(memory_format=torch.channels_last))[0][:, 0]
                     loss = head(embedding.float(), targets)
                     optimizer.zero_grad()
                     loss.backward()
@@ -179,12 +183,6 @@ def _windows(
         start = rng.integers(n_frames - window_frames + 1 if n_frames >= window_frames else n_frames)
         windows.append(window_of(sounds.store[place], int(start), window_frames))
     return torch.from_numpy(np.stack(windows)[:, None])
-
-
-def _bfloat16(recipe: Recipe, device: torch.device) -> bool:
-    if recipe.precision == "auto":
-        return device.type == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return recipe.precision == "bfloat16"
 
 
 def _directions(network: Network, store: FeatureStore, place: int) -> FloatArray:
