@@ -17,14 +17,14 @@ class Recipe(Settings):
 
     preset: Literal["streaming", "paper"] = "streaming"
     f_min_hz: float = Field(0.0, ge=0, lt=8000, description="high-pass cut-off of the frontend, Hz (Table 7)")
-    pad_time: bool | None = Field(None, description="zero padding along time; null: as the preset has it")
-    slope_per_channel: bool | None = Field(None, description="a PReLU slope a channel; null: as the preset has it")
-    linear_branch: Branch = "all"
-    stem: Stem = "dense"
-    stem_channels: int = Field(64, ge=1)
-    stage_channels: tuple[int, ...] = Field((128, 128, 128), min_length=3, max_length=3, strict=False)
-    expansions: tuple[int, ...] = Field((2, 4, 4), min_length=3, max_length=3, strict=False)
-    head_channels: int = Field(512, ge=1)
+    pad_time: bool | None = Field(None, description="zero padding along time; null, here and below: as in the preset")
+    slope_per_channel: bool | None = Field(None, description="a PReLU slope a channel, else one a layer")
+    linear_branch: Branch | None = None
+    stem: Stem | None = None
+    stem_channels: int | None = Field(None, ge=1)
+    stage_channels: tuple[int, ...] | None = Field(None, min_length=3, max_length=3, strict=False)
+    expansions: tuple[int, ...] | None = Field(None, min_length=3, max_length=3, strict=False)
+    head_channels: int | None = Field(None, ge=1)
     dropout: float = Field(0.2, ge=0, lt=1)
 
     epochs: int = Field(25, ge=1)
