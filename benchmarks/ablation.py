@@ -1,0 +1,214 @@
+"""What each choice in the network and its training is worth, on machines it knows and on strangers.
+
+    python -m benchmarks.ablation OUT --uav DATA/uav --known DATA/background --known SIM/... --stranger DATA/fan ...
+
+One training a variant and seed. `known` data is trained on; `stranger` data is not: its sections are enrolled from
+their normal clips, as on a device. A result is one JSON line in OUT/results.jsonl; what stands there is not run again.
+Scores are those of the first window of each clip, straight from torch: what export and stream keep to 1e-4.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import numpy as np
+import torch
+from scipy.stats import hmean
+from sklearn.metrics import roc_auc_score
+
+from edge.fit import NormalWindows, fit_section
+from edge.frontend import FrontendSettings
+from edge.scorer import FloatArray, Scorer, band_statistics
+from trainer.dataset import Clip, read_layout
+from trainer.features import FeatureStore, compute_features
+from trainer.network import Network, NetworkSettings
+from trainer.recipe import Recipe
+from trainer.training import load_network, train, window_of
+
+log = logging.getLogger(__name__)
+
+PAUC_MAX_FPR: Final = 0.1
+BATCH: Final = 16
+
+LIGHT: Final[Mapping[str, Any]] = {"stem_channels": 32, "stage_channels": (64, 128, 128)}
+
+VARIANTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "streaming": {},
+    "padded": {"pad_time": True},
+    "slopes a channel": {"slope_per_channel": True},
+    "padded, slopes a channel": {"pad_time": True, "slope_per_channel": True},
+    "paper": {"preset": "paper"},
+    "light": LIGHT,
+    "light, padded": {**LIGHT, "pad_time": True},
+    "light, slopes a channel": {**LIGHT, "slope_per_channel": True},
+    "light, padded, slopes a channel": {**LIGHT, "pad_time": True, "slope_per_channel": True},
+    "light, branch at stride 2": {**LIGHT, "linear_branch": "stride2"},
+    "light, no branch": {**LIGHT, "linear_branch": "none"},
+    "light, no mixup": {**LIGHT, "mixup_alpha": 0.0},
+    "light, mixup with labels kept": {**LIGHT, "mixup_labels": "kept"},
+    "light, centre loss": {**LIGHT, "centre_weight": 0.003},
+    "light, high-pass 1 kHz": {**LIGHT, "f_min_hz": 1000.0},
+    "light, depthwise stem": {**LIGHT, "stem": "depthwise"},
+    "depthwise stem": {"stem": "depthwise"},
+    "lighter": {"stem_channels": 16, "stage_channels": (32, 64, 128), "linear_branch": "stride2"},
+    "light, no dropout": {**LIGHT, "dropout": 0.0},
+    "light, last weights": {**LIGHT, "ema_decay": 0.0},
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """How one score tells one section's anomalies from its normal clips."""
+
+    auc: float
+    pauc: float
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--known", multiple=True, required=True, type=click.Path(path_type=Path), help="Trained on, and graded.")
+@click.option("--stranger", multiple=True, type=click.Path(path_type=Path), help="Enrolled, and graded.")
+@click.option("--hold-out", multiple=True, help="machine/NN of the known data that is a stranger all the same.")
+@click.option("--variant", "variants", multiple=True, type=click.Choice(list(VARIANTS)), help="Else all of them.")
+@click.option("--seed", "seeds", multiple=True, type=int, default=(0, 1, 2), show_default=True)
+@click.option("--epochs", type=int, default=15, show_default=True)
+@click.option("--batch-size", type=int, default=16, show_default=True)
+def main(
+    out: Path,
+    known: Sequence[Path],
+    stranger: Sequence[Path],
+    hold_out: Sequence[str],
+    variants: Sequence[str],
+    seeds: Sequence[int],
+    epochs: int,
+    batch_size: int,
+) -> None:
+    """Run what is missing in OUT/results.jsonl, then print the table."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    out.mkdir(parents=True, exist_ok=True)
+    clips = read_layout([*known, *stranger])
+    strange = {clip.machine for clip in read_layout(stranger)} if stranger else set()
+    trained = [c for c in clips if c.split == "train" and c.machine not in strange and c.name not in hold_out]
+
+    done = _read(out)
+    for seed in seeds:
+        for name in variants or VARIANTS:
+            if (name, seed) in done:
+                continue
+            recipe = Recipe(**{**VARIANTS[name], "seed": seed, "epochs": epochs, "batch_size": batch_size})
+            run = out / f"{name.replace(', ', '-').replace(' ', '_')}-seed{seed}"
+            train(trained, recipe, run)
+            network, classes = load_network(run)
+            cells = grade(network, classes, clips, recipe, out)
+            row = {"variant": name, "seed": seed, "megamacs": round(megamacs(network.settings), 1), "cells": cells}
+            with (out / "results.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            click.echo(table(_read(out)))
+
+
+def grade(
+    network: Network, classes: Sequence[str], clips: Sequence[Clip], recipe: Recipe, out: Path
+) -> dict[str, dict[str, tuple[float, float]]]:
+    """Return (AUC, pAUC) of each score of each section that has labelled test clips, by `known:` or `stranger:` name."""
+    tested = {clip.name for clip in clips if clip.split == "test" and clip.label}
+    own = [clip for clip in clips if clip.name in tested and (clip.split == "train" or clip.label)]
+    store = compute_features(own, FrontendSettings(f_min_hz=recipe.f_min_hz), out / f"features-{recipe.f_min_hz:g}")
+    windows = _measure(network, store)
+
+    cells: dict[str, dict[str, tuple[float, float]]] = {}
+    for name in sorted(tested):
+        index = classes.index(name) if name in classes else None
+        rows = np.array([clip.name == name for clip in store.clips])
+        train_rows = rows & np.array([clip.split == "train" for clip in store.clips])
+        test_rows = rows & ~train_rows
+        statistics = fit_section(windows.take(train_rows), index).statistics
+        test = windows.take(test_rows)
+        scores = Scorer(statistics)(test.embedding, test.logits, test.bands)
+        truth = [clip.label == "anomaly" for clip, taken in zip(store.clips, test_rows, strict=True) if taken]
+        cells[f"{'stranger' if index is None else 'known'}:{name}"] = {
+            score: (float(roc_auc_score(truth, v)), float(roc_auc_score(truth, v, max_fpr=PAUC_MAX_FPR)))
+            for score, v in scores.items()
+        }
+    return cells
+
+
+def megamacs(settings: NetworkSettings) -> float:
+    """Return the multiplications and additions of one window, in millions, counted at every convolution."""
+    total = 0.0
+
+    def count(module: torch.nn.Module, _: Any, output: torch.Tensor) -> None:
+        nonlocal total
+        assert isinstance(module, torch.nn.Conv2d)
+        per_output = module.in_channels // module.groups * module.kernel_size[0] * module.kernel_size[1]
+        total += per_output * output.numel() / 1e6
+
+    network = Network(settings, 1).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        network(torch.zeros(1, 1, settings.n_mels, settings.window_frames))
+    return total
+
+
+def table(done: Mapping[tuple[str, int], Mapping[str, Any]]) -> str:
+    """Return a row a variant: the mean over cells of the harmonic mean of AUC and pAUC, and its spread over seeds."""
+    lines = ["| variant | seeds | MMAC | known: embedding | fused | strangers: embedding | fused |", "|---|---|---|---|---|---|---|"]
+    for name in dict.fromkeys(name for name, _ in done):
+        own = [row for (other, _), row in done.items() if other == name]
+        columns = [_spread([_mean(row, kind, score) for row in own]) for kind, score in _COLUMNS]
+        lines.append(f"| {name} | {len(own)} | {own[0]['megamacs']:.0f} | {' | '.join(columns)} |")
+    return "\n".join(lines)
+
+
+_COLUMNS: Final = (("known", "mahalanobis"), ("known", "fused"), ("stranger", "mahalanobis"), ("stranger", "fused"))
+
+
+def _measure(network: Network, store: FeatureStore) -> NormalWindows:
+    settings = network.settings
+    n = len(store.clips)
+    windows = [window_of(store[i], 0, settings.window_frames) for i in range(n)]
+    embedding, logits = [], []
+    with torch.no_grad():
+        for start in range(0, n, BATCH):
+            batch = torch.from_numpy(np.stack(windows[start : start + BATCH])[:, None])
+            e, k = network(batch)
+            embedding.append(e[:, 0].numpy())
+            logits.append(k[:, 0].numpy())
+    bands: FloatArray = np.stack([band_statistics(window) for window in windows])
+    return NormalWindows(
+        domain=[clip.domain for clip in store.clips],
+        embedding=np.concatenate(embedding),
+        logits=np.concatenate(logits),
+        bands=bands,
+        recording=[clip.recording for clip in store.clips],
+        apart=np.ones(n, np.bool_),
+        trained_on=np.zeros(n, np.bool_),
+        series=np.arange(n),
+    )
+
+
+def _mean(row: Mapping[str, Any], kind: str, score: str) -> float:
+    own = [hmean(cell[score]) for name, cell in row["cells"].items() if name.startswith(kind)]
+    return float(np.mean(own)) if own else float("nan")
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{np.mean(values):.3f} ± {np.std(values):.3f}" if len(values) > 1 else f"{values[0]:.3f}"
+
+
+def _read(out: Path) -> dict[tuple[str, int], dict[str, Any]]:
+    path = out / "results.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    rows = [json.loads(line) for line in lines]
+    return {(row["variant"], row["seed"]): row for row in rows}
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
+    main()
