@@ -27,8 +27,8 @@ class Recipe(Settings):
     head_channels: int | None = Field(None, ge=1)
     dropout: float = Field(0.2, ge=0, lt=1)
 
-    epochs: int = Field(25, ge=1)
-    batch_size: int = Field(32, ge=2, description="clips a step")
+    epochs: int = Field(16, ge=1)
+    batch_size: int = Field(16, ge=2, description="clips a step")
     learning_rate: float = Field(1e-3, gt=0, description="peak, Adam")
     weight_decay: float = Field(0.0, ge=0)
     warmup: float = Field(0.05, ge=0, lt=1, description="fraction of all steps; a cosine falls to zero after it")
@@ -42,7 +42,7 @@ class Recipe(Settings):
     ema_decay: float = Field(0.99, ge=0, lt=1, description="weights are averaged over steps; 0 keeps the last ones")
     seed: int = Field(0, ge=0)
 
-    holdout: float = Field(0.0, ge=0, lt=1, description="fraction of each section's recordings kept for calibration")
+    holdout: float = Field(0.15, ge=0, lt=1, description="fraction of each section's recordings kept for calibration")
     score: ScoreName = Field("fused", description="what the detector alarms by")
 
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where the CPU has it")
