@@ -140,7 +140,7 @@ def megamacs(settings: NetworkSettings) -> float:
     network = Network(settings, 1).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, 1, settings.n_mels, settings.window_frames))
-    return counter.get_total_flops() / 2e6
+    return float(counter.get_total_flops()) / 2e6
 
 
 def table(done: Mapping[tuple[str, int], Mapping[str, Any]]) -> str:
