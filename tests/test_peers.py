@@ -417,3 +417,13 @@ def test_members_are_averaged_in_deviations_of_normal_clips(factory: Factory, tm
     )
     system = Ensemble(members=members).fit_and_score(train, test, seed=0, folder=tmp_path / "ensemble-seed0")
     assert [scored.scores["mean"] for scored in system.scored] == pytest.approx([(2 + 4) / 2, 0])
+
+
+def test_epochs_reach_every_network_of_an_ensemble() -> None:
+    def epochs(peer: Peer) -> int:
+        return peer.recipe.epochs if isinstance(peer, SubclusterAdacos) else peer.epochs  # type: ignore[attr-defined]
+
+    tried = Ensemble().with_epochs(3)
+    assert isinstance(tried, Ensemble)
+    assert [epochs(member) for member in tried.members] == [3, 3, 3]
+    assert Bands().with_epochs(3) == Bands()

@@ -44,7 +44,7 @@ GROUND_TRUTH: Final = "ground_truth_data"
     show_default=True,
     help="May be repeated: tables then show means.",
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipes'.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipes' and the peers'.")
 @click.option("--sections", help="Test these only, as 03,04,05, which the paper does.  [default: all with test clips]")
 @click.option(
     "--ground-truth",
@@ -73,6 +73,8 @@ def command(
     machines = [*(name for name in paper.MACHINES if name in found), *sorted(found - set(paper.MACHINES))]
     plan = plan_of(recipes, machines, seeds=tuple(dict.fromkeys(seeds)), epochs=epochs)
     chosen: dict[Role, Peer] = {role: PEERS[name] for role, name in PEER_ROLES.items()} if peers else {}
+    if epochs is not None:
+        chosen = {role: peer.with_epochs(epochs) for role, peer in chosen.items()}
     tables = Reproduction(clips, output, plan, export=export, peers=chosen).run()
     click.echo(tables.as_text())
 

@@ -1,7 +1,7 @@
 """Two classifiers and a density, averaged: the recipe of the 2021 winner, the paper's [7], from peers that are here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,6 +26,10 @@ class Ensemble(Peer):
 
     name: str = "ensemble"
     members: tuple[Peer, ...] = field(default_factory=lambda: (MobileNetV2(), SubclusterAdacos(), Flow()))
+
+    def with_epochs(self, epochs: int) -> Peer:
+        """Return an ensemble of members trained for so many epochs."""
+        return replace(self, members=tuple(member.with_epochs(epochs) for member in self.members))
 
     def compute(self, train: Sequence[Clip], test: Sequence[Clip], *, seed: int, folder: Path) -> PeerScores:
         """Read the members' scores of this seed from beside, or compute them there."""

@@ -67,6 +67,11 @@ class Peer(ABC):
     def compute(self, train: Sequence[Clip], test: Sequence[Clip], *, seed: int, folder: Path) -> PeerScores:
         """Fit and score. The test clips come without their labels; the folder is there."""
 
+    def with_epochs(self, epochs: int) -> "Peer":
+        """Return the same method trained for so many epochs, for a try; as it is where nothing is trained."""
+        trained: dict[str, Any] = {"epochs": epochs} if hasattr(self, "epochs") else {}
+        return replace(self, **trained)
+
     def fit_and_score(self, train: Sequence[Clip], test: Sequence[Clip], *, seed: int, folder: Path) -> System:
         """Fit on normal clips and score others, or read what was computed before.
 

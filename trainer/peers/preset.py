@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -30,6 +30,10 @@ class Preset(Peer):
 
     name: str = "streaming"
     recipe: Recipe = field(default_factory=Recipe)
+
+    def with_epochs(self, epochs: int) -> Peer:
+        """Return the same network trained for so many epochs."""
+        return replace(self, recipe=self.recipe.model_copy(update={"epochs": epochs}))
 
     def compute(self, train: Sequence[Clip], test: Sequence[Clip], *, seed: int, folder: Path) -> PeerScores:
         """Train, export and score."""

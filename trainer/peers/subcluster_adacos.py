@@ -6,7 +6,7 @@ paper's [9], its entry to DCASE 2021.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -45,6 +45,10 @@ class SubclusterAdacos(Peer):
     name: str = "subcluster_adacos"
     subclusters: int = 16
     recipe: Recipe = field(default_factory=Recipe)
+
+    def with_epochs(self, epochs: int) -> Peer:
+        """Return the same network trained for so many epochs."""
+        return replace(self, recipe=self.recipe.model_copy(update={"epochs": epochs}))
 
     def compute(self, train: Sequence[Clip], test: Sequence[Clip], *, seed: int, folder: Path) -> PeerScores:
         """Train on every class, score every section under test."""
