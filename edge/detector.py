@@ -30,7 +30,7 @@ from edge.fit import Calibration
 from edge.frontend import FrontendSettings
 from edge.model import Model
 from edge.ring import HopPlan
-from edge.scorer import FUSED_PARTS, SCORE_NAMES, Domain, Gaussian, ScoreName, SectionStatistics
+from edge.scorer import FUSED_PARTS, SCORE_NAMES, Domain, Fusion, Gaussian, ScoreName, SectionStatistics
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,11 @@ class WeeklyCard(_Part):
 
 
 class SectionCard(_Part):
-    """What `detector.json` says of one section. `weekly` is None where there was too little unbroken normal sound."""
+    """What `detector.json` says of one section.
+
+    weekly  None where there was too little unbroken normal sound
+    fusion  a detector that does not say is of before there was a choice
+    """
 
     machine: str
     section: str
@@ -65,6 +69,7 @@ class SectionCard(_Part):
     windows: int
     thresholds: dict[ScoreName, float]
     weekly: WeeklyCard | None = None
+    fusion: Fusion = "mean"
 
     @property
     def name(self) -> str:
@@ -320,6 +325,7 @@ def _section_of(
         band_mean=own["band_mean"],
         band_deviation=own["band_deviation"],
         class_index=card.class_index,
+        fusion=card.fusion,
     )
     calibration = {
         n: Calibration(own[f"calibration.{n}"], own.get(f"recording.{n}"))

@@ -214,6 +214,7 @@ def learn_section(
         windows=windows.n_apart,
         thresholds=thresholds,
         weekly=WeeklyCard(hours=hours, rarest=rarest(hours), event=counting_keys(promise.event)) if known else None,
+        fusion=fit.statistics.fusion,
     )
     return Section(card, fit.statistics, fit.calibration, known)
 

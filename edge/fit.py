@@ -168,7 +168,7 @@ def fit_section(
         class_index=class_index,
     )
 
-    scores: dict[ScoreName, FloatArray] = {"fused": fuse(unseen, typical), **unseen}
+    scores: dict[ScoreName, FloatArray] = {"fused": fuse(unseen, typical, statistics.fusion), **unseen}
     recording = _samples_of(apart)
     calibration = {name: _calibration(values[windows.apart], recording) for name, values in scores.items()}
     return Fit(statistics, calibration, scores)

@@ -8,8 +8,9 @@ Four parts are measured, each against the section's own normal recordings:
                  machine that runs is there all the time, rain, voices and passing lorries are not
     confidence   the classifier's doubt that it hears this section (Eq. 4), from the logits
 
-and `fused` joins the distances. They keep to one rule: the smaller over the domains that are known, because nobody
-tells a device whether it hears the source or the target domain.
+and `fused` is the largest of the distances, each as a z-score on normal sound: a fault need not be heard by all three.
+They keep to one rule: the smaller over the domains that are known, because nobody tells a device whether it hears the
+source or the target domain.
 """
 
 from collections.abc import Mapping
@@ -24,6 +25,10 @@ from edge.frontend import Features
 ScoreName = Literal["fused", "mahalanobis", "bands", "l90", "confidence"]
 SCORE_NAMES: Final[tuple[ScoreName, ...]] = get_args(ScoreName)
 FUSED_PARTS: Final[tuple[ScoreName, ...]] = ("mahalanobis", "bands", "l90")
+
+Fusion = Literal["largest", "mean"]
+"""How the parts become one. The largest: each part is deaf to some faults, and one that hears is enough. The mean: what
+detectors were made with before."""
 
 Domain = Literal["source", "target"]
 DOMAINS: Final[tuple[Domain, ...]] = get_args(Domain)
@@ -70,6 +75,7 @@ class SectionStatistics:
     band_mean  ordinary `band_levels` of each domain, dB, (n_domains, M), and `band_deviation`, (M,): how much
                it varies from clip to clip within a domain
     class_index  this section's place among the logits; None for a machine that the network was not trained on
+    fusion     how the parts are fused
     """
 
     parts: Mapping[ScoreName, Gaussian]
@@ -77,6 +83,7 @@ class SectionStatistics:
     band_mean: FloatArray
     band_deviation: FloatArray
     class_index: int | None = None
+    fusion: Fusion = "largest"
 
     def nearest_normal(self, level_db: FloatArray) -> FloatArray:
         """Return the ordinary band levels, (M,), of the domain that is nearest to these, (M,)."""
@@ -138,18 +145,21 @@ class Scorer:
         """
         own = self.statistics
         distances = {name: own.parts[name].distance(x, domain) for name, x in quantities(embedding, bands).items()}
-        scores: dict[ScoreName, FloatArray] = {"fused": fuse(distances, own.typical), **distances}
+        scores: dict[ScoreName, FloatArray] = {"fused": fuse(distances, own.typical, own.fusion), **distances}
         if own.class_index is not None:
             scores["confidence"] = confidence(logits, own.class_index)
         return scores
 
 
-def fuse(parts: Mapping[ScoreName, FloatArray], typical: Mapping[ScoreName, tuple[float, float]]) -> FloatArray:
-    """Return the sum of the parts, each over its deviation on normal sound, so scaled that ordinary sound scores 1.
+def fuse(
+    parts: Mapping[ScoreName, FloatArray], typical: Mapping[ScoreName, tuple[float, float]], fusion: Fusion
+) -> FloatArray:
+    """Return the parts' z-scores on normal sound, joined, and so scaled that ordinary sound scores about 1; (B,), >= 0.
 
-    Within a section this ranks like the mean of the parts' z-scores, but it is never negative, and it can be read:
-    1.5 is half as far again from normal as normal sound is.
+    The scale is how many deviations an ordinary distance is away from none, the mean over the parts: 1.5 is half as far
+    again from normal as normal sound is.
     """
-    total = sum(parts[name] / typical[name][1] for name in FUSED_PARTS)
-    ordinary = sum(typical[name][0] / typical[name][1] for name in FUSED_PARTS)
-    return np.asarray(total / ordinary, np.float32)
+    z = np.stack([(np.asarray(parts[n], np.float64) - typical[n][0]) / typical[n][1] for n in FUSED_PARTS])
+    ordinary = np.mean([typical[name][0] / typical[name][1] for name in FUSED_PARTS])
+    joined = z.max(axis=0) if fusion == "largest" else z.mean(axis=0)
+    return np.asarray(1 + joined / ordinary, np.float32)

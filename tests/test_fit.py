@@ -93,13 +93,13 @@ def test_promised_false_alarm_rate_is_kept_on_sound_never_heard(rng: np.random.G
 
 
 def test_in_sample_scores_would_not_have_kept_it(rng: np.random.Generator) -> None:
-    """The reason for cross-fitting, in numbers: the same threshold from the clips that were fitted."""
+    """The reason for cross-fitting, in numbers: the same threshold from the clips that were fitted, asked for 5 %."""
     own = windows(rng, 60)
     statistics = fit_section(own, class_index=None).statistics
     seen = Scorer(statistics)(own.embedding, own.logits, own.bands)["fused"]
     fresh = windows(rng, 500)
     unseen = Scorer(statistics)(fresh.embedding, fresh.logits, fresh.bands)["fused"]
-    assert (unseen > np.quantile(seen, 0.95)).mean() > 0.3
+    assert (unseen > np.quantile(seen, 0.95)).mean() > 4 * 0.05
 
 
 def test_three_target_clips_have_a_mean_of_their_own(rng: np.random.Generator) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from edge.scorer import (
     FloatArray,
+    Fusion,
     Gaussian,
     ScoreName,
     Scorer,
@@ -75,14 +76,33 @@ def test_band_levels_are_what_the_energy_says() -> None:
     np.testing.assert_allclose(band_levels(band_statistics(levels)), energy, atol=0.2)
 
 
-def test_ordinary_sound_scores_one_and_ranks_like_z_scores(rng: np.random.Generator) -> None:
-    typical: dict[ScoreName, tuple[float, float]] = {"mahalanobis": (10, 1), "bands": (20, 4), "l90": (5, 0.5)}
-    parts = {name: rng.normal(mean, 3 * sd, 50).astype(np.float32) for name, (mean, sd) in typical.items()}
-    ordinary: dict[ScoreName, FloatArray] = {name: np.array([mean], np.float32) for name, (mean, _) in typical.items()}
-    assert fuse(ordinary, typical)[0] == pytest.approx(1)
+TYPICAL: dict[ScoreName, tuple[float, float]] = {"mahalanobis": (10, 1), "bands": (20, 4), "l90": (5, 0.5)}
 
-    z = sum((parts[name] - mean) / sd for name, (mean, sd) in typical.items())
-    assert (np.argsort(fuse(parts, typical)) == np.argsort(z)).all()
+
+@pytest.mark.parametrize("fusion", ["largest", "mean"])
+def test_ordinary_sound_scores_one_and_ranks_like_z_scores(fusion: Fusion, rng: np.random.Generator) -> None:
+    parts = {name: rng.normal(mean, 3 * sd, 50).astype(np.float32) for name, (mean, sd) in TYPICAL.items()}
+    ordinary: dict[ScoreName, FloatArray] = {name: np.array([mean], np.float32) for name, (mean, _) in TYPICAL.items()}
+    assert fuse(ordinary, TYPICAL, fusion)[0] == pytest.approx(1)
+
+    z = np.stack([(parts[name] - mean) / sd for name, (mean, sd) in TYPICAL.items()])
+    joined = z.max(0) if fusion == "largest" else z.mean(0)
+    assert (np.argsort(fuse(parts, TYPICAL, fusion)) == np.argsort(joined)).all()
+
+
+def test_a_fault_that_one_part_hears_is_heard() -> None:
+    """And the others, which are deaf to it, do not talk it down."""
+    heard: dict[ScoreName, FloatArray] = {name: np.array([mean], np.float32) for name, (mean, _) in TYPICAL.items()}
+    heard["l90"] = np.array([5 + 8 * 0.5], np.float32)
+    deaf = {**heard, "mahalanobis": np.array([8], np.float32), "bands": np.array([12], np.float32)}
+    assert fuse(deaf, TYPICAL, "largest")[0] == fuse(heard, TYPICAL, "largest")[0] > 1.9
+    assert fuse(deaf, TYPICAL, "mean")[0] < fuse(heard, TYPICAL, "mean")[0]
+
+
+@pytest.mark.parametrize("fusion", ["largest", "mean"])
+def test_no_fused_score_is_negative(fusion: Fusion) -> None:
+    nothing: dict[ScoreName, FloatArray] = {name: np.zeros(1, np.float32) for name in TYPICAL}
+    assert fuse(nothing, TYPICAL, fusion)[0] >= 0
 
 
 def test_a_machine_without_a_class_has_no_confidence(rng: np.random.Generator) -> None:
