@@ -22,7 +22,7 @@ from trainer.recipe import Recipe
 from trainer.training import COMPILE_FROM_CLIPS, Learner
 
 BATCH: Final = 16
-"""Clips a step: half of the default, so that a round stays within seconds."""
+"""Clips a step, as in the default recipe: a round stays within seconds."""
 
 CLASSES: Final = 36
 ROUNDS: Final = 5

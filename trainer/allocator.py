@@ -1,7 +1,7 @@
 """Keeps the memory of one training step for the next.
 
 glibc maps every block of more than 32 MB anew and unmaps it when it is freed, so each step of a training pays for
-gigabytes of page faults: a quarter to a third of its time on the machine of benchmarks/training.md.
+gigabytes of page faults: a quarter to a third of its time on the machine of benchmarks/README.md.
 """
 
 import ctypes
