@@ -160,13 +160,15 @@ def test_a_wrong_recipe_names_every_mistake(tmp_path: Path) -> None:
     assert "papyrus" in text
 
 
+@pytest.mark.parametrize("moment", ["at once", "at the first batch"])
 def test_without_a_compiler_training_goes_on(
-    factory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    moment: str, factory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def no_compiler(_: object) -> None:
+    def no_compiler(*_: object, **__: object) -> None:
         raise RuntimeError("g++: not found")
 
-    monkeypatch.setattr(torch, "compile", lambda _: no_compiler)
+    compiler = no_compiler if moment == "at once" else lambda *_, **__: no_compiler
+    monkeypatch.setattr(torch, "compile", compiler)
     train(training_clips(factory), SMALL.model_copy(update={"epochs": 1, "compile": True}), tmp_path / "run")
     assert "goes on without it" in caplog.text
     assert load_network(tmp_path / "run")[1] == ["fan/00", "pump/00"]

@@ -333,6 +333,9 @@ def test_the_slices_of_all_processes_are_the_batches_of_one(
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(EarshotError, match="batch_size 4: expected a multiple of 3"):
         Batches(store, labels, TINY)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(EarshotError, match="a slice of two clips or more"):
+        Batches(store, labels, TINY)
 
 
 class ByHalves(training.Learner):

@@ -209,10 +209,12 @@ class Batches:
     """The clips in batches: each once an epoch, cut at a random place, the last batch filled up with the first ones."""
 
     def __init__(self, store: FeatureStore, labels: Sequence[int], recipe: Recipe) -> None:
-        if recipe.batch_size % distributed.world_size():
-            n_processes = distributed.world_size()
+        n_processes = distributed.world_size()
+        # Of one clip a process, the last batch norms would have a single value a channel.
+        if recipe.batch_size % n_processes or recipe.batch_size < 2 * n_processes:
             raise EarshotError(
-                f"batch_size {recipe.batch_size}: expected a multiple of {n_processes}, a slice a process"
+                f"batch_size {recipe.batch_size}: expected a multiple of {n_processes}, a slice of two clips or more "
+                "a process"
             )
         self._store = store
         self._labels = np.array(labels)
@@ -290,7 +292,9 @@ def precision_of(recipe: Recipe, device: torch.device) -> torch.dtype:
 
 def _cpu_has_bfloat16() -> bool:
     """Emulated, bfloat16 is slower than float32."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    # Without oneDNN, as on a Mac, there is nothing to ask.
+    has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return bool(has_onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class Compiled:
@@ -303,8 +307,8 @@ class Compiled:
     def __call__(self, features: Tensor) -> tuple[Tensor, Tensor]:
         if self._forward is None:
             options = COMPILE_OPTIONS if features.device.type == "cpu" else None
-            self._forward = torch.compile(self._network, options=options)
-            try:
+            try:  # torch.compile itself refuses a Python that is too new, or an option that this torch does not know
+                self._forward = torch.compile(self._network, options=options)
                 return self._forward(features)
             except Exception as error:  # no C++ compiler, or one of a hundred others
                 log.warning("torch.compile does not work here (%s): training goes on without it", type(error).__name__)
