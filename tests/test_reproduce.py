@@ -128,6 +128,8 @@ def test_the_steps_are_those_of_the_paper() -> None:
         assert plain.start == with_centre.start == by_name[f"general-{f_min_hz:04.0f}"]
         assert {clip.machine for clip in plain.clips} == {machine}
         assert plan.configurations()[machine].centre_loss is centre
+    # Table 6 weighs the centre loss alike for all, whether their own recipe has it or not.
+    assert len({by_name[f"{machine}-centre"].recipe.centre_weight for machine in paper.MACHINES}) == 1
     assert (plan.base.epochs, plan.base.batch_size, plan.base.learning_rate) == (50, 64, 1e-3)
 
 
