@@ -250,6 +250,12 @@ def test_a_full_disk_is_said(clips: list[Clip], folder: Path) -> None:
         compute_features(clips, SETTINGS, folder)
 
 
+def test_a_folder_that_cannot_be_made_is_said(clips: list[Clip], folder: Path) -> None:
+    folder.write_text("a file is in its place")
+    with pytest.raises(EarshotError, match="features: features cannot be written there"):
+        compute_features(clips, SETTINGS, folder)
+
+
 def test_band_moments(clips: list[Clip], folder: Path) -> None:
     store = compute_features(clips, SETTINGS, folder)
     mean, deviation = store.band_moments([0, 2])

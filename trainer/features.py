@@ -150,7 +150,10 @@ class _Cache:
     """The two files of one frontend."""
 
     def __init__(self, folder: Path, settings: FrontendSettings) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EarshotError(f"{folder}: features cannot be written there: {error.strerror or error}") from error
         self._settings = settings
         name = settings.fingerprint[:16]
         self._data, self._lines, self._lock = (folder / f"{name}.{suffix}" for suffix in ("f32", "jsonl", "lock"))
