@@ -84,7 +84,7 @@ class SubclusterAdacos(Peer):
             precision = precision_of(recipe, device)
             optimizer = torch.optim.Adam([*network.parameters(), *head.parameters()], lr=recipe.learning_rate)
             schedule = torch.optim.lr_scheduler.OneCycleLR(
-                optimizer, recipe.learning_rate, n_steps + 1, pct_start=max(recipe.warmup, 1.5 / n_steps)
+                optimizer, recipe.learning_rate, n_steps + 1, pct_start=min(1.0, max(recipe.warmup, 1.5 / n_steps))
             )
             for _ in range(recipe.epochs):
                 for chosen in _batches(len(labels), recipe.batch_size, rng):
