@@ -9,7 +9,6 @@ Scores are those of the first window of each clip, straight from torch: what exp
 
 import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -82,6 +81,8 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     clips = read_layout([*known, *stranger])
     strange = {clip.machine for clip in read_layout(stranger)} if stranger else set()
+    if missing := sorted(set(hold_out) - {clip.name for clip in clips}):
+        raise click.BadParameter(f"{', '.join(missing)}: not in the data", param_hint="--hold-out")
     trained = [c for c in clips if c.split == "train" and c.machine not in strange and c.name not in hold_out]
 
     done = _read(out)
@@ -106,7 +107,8 @@ def main(
             row = {"variant": name, "seed": seed, "megamacs": round(megamacs(network.settings), 1), "cells": cells}
             with (out / "results.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
-            click.echo(table(_read(out)))
+            log.info("%s, seed %d: done", name, seed)
+    click.echo(table(_read(out)))
 
 
 def grade(
@@ -198,5 +200,4 @@ def _read(out: Path) -> dict[tuple[str, int], dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
     main()
