@@ -44,11 +44,13 @@ IntArray = NDArray[np.int64]
 class TooLittleSoundError(EarshotError):
     """Too little normal sound for the rate that was asked for; says how many hours it takes."""
 
-    def __init__(self, what: str, *, hours: float, hours_needed: float, alarms_per_week: float) -> None:
+    def __init__(
+        self, what: str, *, hours: float, hours_needed: float, alarms_per_week: float, carries_any: bool
+    ) -> None:
         super().__init__(
             f"{what}: {hours:.3g} hours of unbroken normal sound: expected at least {hours_needed:.3g} for "
-            f"{alarms_per_week:g} false alarms a week; fewer hours carry "
-            f"{'no such rate' if hours <= 0 else f'{rarest(hours):.3g} a week, or more'}"
+            f"{alarms_per_week:g} false alarms a week; what there is carries "
+            f"{f'{rarest(hours):.3g} a week, or more' if carries_any else 'no such rate'}"
         )
         self.hours_needed = hours_needed
 
@@ -109,7 +111,13 @@ class RateCurve:
         if not self.per_week.size and self.hours >= needed:
             needed = 2 * self.hours  # it was so even that hardly anything stood out of it: nothing to judge by
         if not self.per_week.size or self.hours < needed * (1 - 1e-9):
-            raise TooLittleSoundError(what, hours=self.hours, hours_needed=needed, alarms_per_week=alarms_per_week)
+            raise TooLittleSoundError(
+                what,
+                hours=self.hours,
+                hours_needed=needed,
+                alarms_per_week=alarms_per_week,
+                carries_any=self.per_week.size > 0,
+            )
         x, known = math.log(alarms_per_week), np.log(self.per_week)
         low, high = (math.exp(np.interp(x, known, np.log(np.maximum(end, 1e-12)))) for end in (self.low, self.high))
         threshold = float(np.interp(x, known, self.thresholds))
