@@ -528,6 +528,8 @@ def test_without_labels_there_are_scores_only(earshot: Callable[..., Ran], tmp_p
         ([DEMO / "detector", DEMO / "clips"], "Missing option '--output'"),
         ([DEMO / "detector", DEMO / "clips", "--output", "r", "--sections", "07"], "no test clips"),
         ([DEMO / "detector", DEMO / "clips", "--output", "r", "--seeds", "one"], "expected whole numbers"),
+        ([DEMO / "clips", "--output", "r", "--compare", "--seeds", ","], "--seeds is empty"),
+        (["--output", "r"], "Missing argument '[DETECTOR...] DATA...'"),
         (["--tables", "nowhere"], "tables.json"),
     ],
 )

@@ -36,7 +36,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str | Non
     parts = tuple(part.strip() for part in (text or "").split(",") if part.strip())
     if not all(part.isdigit() for part in parts):
         raise click.BadParameter(f"{text!r}: expected whole numbers with commas between them")
-    return parts
+    return tuple(dict.fromkeys(parts))  # one seed twice would pass for two, and narrow the interval
 
 
 @click.command("evaluate")
@@ -82,10 +82,14 @@ def command(
         return
     if output is None:
         raise click.UsageError("Missing option '--output'.")
-    found = [path for path in paths if _is_detector(path)]
+    if compare and not seeds:
+        raise click.UsageError("--seeds is empty: expected one or more for --compare.")
+    if not paths:
+        raise click.UsageError("Missing argument '[DETECTOR...] DATA...'.")
+    found = [path for path in dict.fromkeys(paths) if _is_detector(path)]
     data = [path for path in paths if path not in found]
     if not found and not compare:
-        detectors.read(paths[0] if paths else Path("DETECTOR"))  # says what is missing
+        detectors.read(paths[0])  # says what is missing
     if not data:
         raise click.UsageError("Missing argument 'DATA...'.")
 
