@@ -87,15 +87,7 @@ def written(value: Cell, column: Column) -> str:
         return _MISSING
     if isinstance(value, str):
         return value
-    formats = {
-        "text": "{}",
-        "figure": "{}",
-        "count": "{:,.0f}",
-        "number": "{:.3g}",
-        "score": "{:.3f}",
-        "share": "{:.1%}",
-    }
-    return formats[column.unit].format(value).replace("%", "\N{NARROW NO-BREAK SPACE}%")
+    return _FORMATS[column.unit].format(value).replace("%", "\N{NARROW NO-BREAK SPACE}%")
 
 
 def _of(content: ReportContent, name: str) -> list[Scored]:
