@@ -24,8 +24,8 @@ channel_option = click.option(
 false_alarms_per_week_option = click.option(
     "--false-alarms-per-week",
     type=click.FloatRange(0, 10_000, min_open=True),
-    help="Choose the threshold at which the event detector reports so many normal weeks' episodes. Refused, with the "
-    "hours that it takes, where there is too little unbroken normal sound.",
+    help="Set thresholds so that normal sound causes this many episodes a week, instead of by a rate of windows. "
+    "Refused, with the hours that it takes, where there is too little unbroken normal sound.",
 )
 event_config_option = click.option(
     "--config",
