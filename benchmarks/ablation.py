@@ -43,7 +43,7 @@ VARIANTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "padded, slopes a channel": {"pad_time": True, "slope_per_channel": True},
     "paper": {"preset": "paper"},
     "widths of Table 1": TABLE_1,
-    "half as wide again": {"stem_channels": 16, "stage_channels": (32, 64, 128), "linear_branch": "stride2"},
+    "narrower still, branch at stride 2": {"stem_channels": 16, "stage_channels": (32, 64, 128), "linear_branch": "stride2"},
     "depthwise stem": {"stem": "depthwise"},
     "branch at stride 2": {"linear_branch": "stride2"},
     "no branch": {"linear_branch": "none"},
@@ -189,7 +189,7 @@ def _mean(row: Mapping[str, Any], kind: str, score: str) -> float:
 
 
 def _spread(values: Sequence[float]) -> str:
-    return f"{np.mean(values):.3f} ± {np.std(values):.3f}" if len(values) > 1 else f"{values[0]:.3f}"
+    return f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else f"{values[0]:.3f}"
 
 
 def _read(out: Path) -> dict[tuple[str, int], dict[str, Any]]:

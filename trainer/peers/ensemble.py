@@ -38,7 +38,10 @@ class Ensemble(Peer):
             own = member.scores(train, test, seed=seed, folder=folder_of(folder.parent, member.name, seed))
             for path, z in _z_scores(own, member.default_score, train, test).items():
                 z_scores.setdefault(path, []).append(z)
-        return PeerScores({path: {self.default_score: float(np.mean(own))} for path, own in z_scores.items()})
+        return PeerScores(
+            {path: {self.default_score: float(np.mean(own))} for path, own in z_scores.items()},
+            missing={str(clip.path): "no member has a score of it" for clip in test if clip.path not in z_scores},
+        )
 
 
 def _z_scores(scores: PeerScores, name: str, train: Sequence[Clip], test: Sequence[Clip]) -> dict[Path, float]:
