@@ -43,7 +43,10 @@ VARIANTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "padded, slopes a channel": {"pad_time": True, "slope_per_channel": True},
     "paper": {"preset": "paper"},
     "widths of Table 1": TABLE_1,
-    "narrower still, branch at stride 2": {"stem_channels": 16, "stage_channels": (32, 64, 128), "linear_branch": "stride2"},
+    "narrower still, branch at stride 2": {
+        **{"stem_channels": 16, "stage_channels": (32, 64, 128)},
+        "linear_branch": "stride2",
+    },
     "depthwise stem": {"stem": "depthwise"},
     "branch at stride 2": {"linear_branch": "stride2"},
     "no branch": {"linear_branch": "none"},
