@@ -145,6 +145,8 @@ def test_one_class_is_nothing_to_tell_apart(factory: Factory) -> None:
     found = factory.one()
     assert told([found]) == [("error", "class")]
     assert found.text == "one class only, fan/00: expected training clips of two sections or machines to tell apart"
+    clips = read_layout([factory.root])
+    assert not audit(clips, for_evaluation=True, for_training=False, window_seconds=WINDOW_SECONDS)
 
 
 def test_test_clips_of_one_label_are_an_error_and_in_one_domain_a_warning(factory: Factory) -> None:

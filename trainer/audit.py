@@ -130,15 +130,25 @@ def check_data(
 
 
 def audit(
-    clips: Sequence[Clip], *, for_evaluation: bool, cache: Path | None = None, window_seconds: float = WINDOW_SECONDS
+    clips: Sequence[Clip],
+    *,
+    for_evaluation: bool,
+    for_training: bool = True,
+    cache: Path | None = None,
+    window_seconds: float = WINDOW_SECONDS,
 ) -> list[Finding]:
-    """Return all that is wrong with the data, errors first; arguments as those of `check_data`."""
+    """Return all that is wrong with the data, errors first; arguments as those of `check_data`.
+
+    for_training: a network will learn to tell the classes apart; where a finished detector is looked at, one will do.
+    """
     heard = listen([clip.path for clip in clips], cache=cache)
     train = [clip for clip in clips if clip.split == "train"]
     test = [clip for clip in clips if clip.split == "test"]
     usable = [clip for clip in train if heard[clip.path].error is None]
 
-    findings = [*_anomalies(train), *_classes(train, usable)]
+    findings = [*_anomalies(train), *_unreadable_classes(train, usable)]
+    if for_training:
+        findings += _one_class(train, usable)
     if for_evaluation:
         findings += [*_sections(usable, test), *_numbering(clips), *_labels(test)]
         findings += [found for clip in test for found in _of_test(clip, heard[clip.path], window_seconds)]
@@ -177,13 +187,18 @@ def _anomalies(train: Iterable[Clip]) -> Iterator[Finding]:
             yield Finding("error", "label", text, (clip.path,))
 
 
-def _classes(train: Sequence[Clip], usable: Sequence[Clip]) -> Iterator[Finding]:
-    """A network learns by telling classes apart; and each class must have a clip that can be read."""
+def _unreadable_classes(train: Sequence[Clip], usable: Sequence[Clip]) -> Iterator[Finding]:
+    """Each class must have a clip that can be read."""
     readable = {clip.name for clip in usable}
     for name in sorted({clip.name for clip in train} - readable):
         paths = tuple(clip.path for clip in train if clip.name == name)
         text = f"{name}: none of its {_counted(len(paths), 'training clip')} can be read: expected some normal sound"
         yield Finding("error", "section", text, paths)
+
+
+def _one_class(train: Sequence[Clip], usable: Sequence[Clip]) -> Iterator[Finding]:
+    """A network learns by telling classes apart."""
+    readable = {clip.name for clip in usable}
     if train and len(readable) < 2:
         only = f"one class only, {min(readable)}" if readable else "no class"
         yield Finding("error", "class", f"{only}: expected training clips of two sections or machines to tell apart")

@@ -52,6 +52,8 @@ def command(
     clips = [clip for clip in read_layout(data, ground_truth) if clip.name in detector.sections]
     if not clips:
         raise EarshotError(f"no clips of {', '.join(detector.sections)} in the data: expected some to show")
+    window_seconds = detector.plan.window_samples / detector.frontend.sample_rate_hz
+    findings = audit(clips, for_evaluation=True, for_training=False, window_seconds=window_seconds)
     compared = _compared(evaluation, detector.sha256) if evaluation else {}
     content = report_of(
         [detector],
@@ -59,7 +61,7 @@ def command(
         runs=runs,
         honest=honest_tables(compared) if compared else (),
         compared=[compared_table(compared)] if compared else (),
-        warnings=[finding.text for finding in audit(clips, for_evaluation=True)],
+        warnings=[finding.text for finding in findings],
         command=shlex.join(["earshot", *sys.argv[1:]]),
     )
     for warning in content.warnings:
