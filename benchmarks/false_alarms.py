@@ -130,7 +130,9 @@ def week(path: Path, *, hours: float, calibration_hours: float, jobs: int, folde
     if section.card.weekly is None:
         raise SystemExit(f"{calibration_hours:g} hours to calibrate from: expected more, nothing can be promised")
 
-    scored = folder / f"scores-{calibration_hours:g}h"
+    # Scores of before a change to how sections are fitted or scores fused would be held against thresholds of after it.
+    fitted = f"{enrolled.card.files['scorer.npz'][:12]}-{section.card.fusion}"
+    scored = folder / f"scores-{calibration_hours:g}h-{fitted}"
     scored.mkdir(exist_ok=True)
     files = _in_parallel(partial(_scored, enrolled_path, scored), _stretches("week", hours), jobs)
     series = [np.load(one) for one in files]
