@@ -39,6 +39,9 @@ MIN_WINDOWS: Final = 10
 FEW_RECORDINGS: Final = 5
 """Fewer cannot tell how much recordings differ from each other; stretches of them have to."""
 
+BATCH_WINDOWS: Final = 8192
+"""Scored at once."""
+
 SAFE_ERRORS: Final = 3.0
 """How many standard errors a threshold is on the safe side: who listens for years would rather pay with a little
 sensitivity than with a section that cries wolf (benchmarks/false_alarms.py)."""
@@ -181,9 +184,10 @@ def cross_fit(windows: NormalWindows, class_index: int | None = None) -> dict[Sc
     """
     unseen: dict[ScoreName, FloatArray] = {name: np.empty(len(windows), np.float32) for name in FUSED_PARTS}
     for held_out, fitted in folds(windows):
-        parts, heard = _fit_parts(windows.take(fitted)), windows.take(held_out)
-        for name, x in quantities(heard.embedding, heard.bands).items():
-            unseen[name][held_out] = parts[name].distance(x)
+        parts, rows = _fit_parts(windows.take(fitted)), np.flatnonzero(held_out)
+        for some in np.array_split(rows, -(-rows.size // BATCH_WINDOWS)):  # a fold of two days of hops is 140 MB
+            for name, x in quantities(windows.embedding[some], windows.bands[some]).items():
+                unseen[name][some] = parts[name].distance(x)
     if class_index is not None:
         unseen["confidence"] = confidence(windows.logits, class_index)
     return unseen
