@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edge.config import EventSettings
 from edge.errors import EarshotError
+from edge.fit import FEW_RECORDINGS
 from edge.scorer import FloatArray
 
 WEEK_HOURS: Final = 168.0
@@ -59,7 +60,7 @@ class TooLittleSoundError(EarshotError):
 class ScoreSeries:
     """Scores of one unbroken stretch of normal sound, one a hop, (n,), by statistics that had not heard it.
 
-    recording  what it is a part of; recordings are resampled as a whole for the interval
+    recording  what it is a part of; recordings are resampled as a whole for the interval, stretches where they are few
     """
 
     scores: FloatArray
@@ -255,7 +256,7 @@ class _Tail:
 
     levels, counts  (n,), from the highest to the base, and how many episodes there were above each or a higher one
     weeks           of sound
-    per_week, excess  a row a resampling of the recordings: episodes a week above the base, and how far they reach above
+    per_week, excess  a row a resampling of `_samples_of`: episodes a week above the base, and how far they reach above
                     it on average, each (RESAMPLES,)
     """
 
@@ -273,22 +274,23 @@ class _Tail:
     @classmethod
     def of(cls, series: Sequence[ScoreSeries], rules: Rules, hop_seconds: float) -> "_Tail | None":
         """Count, and fit; None if there are too few episodes at any threshold."""
-        names = sorted({one.recording for one in series})
-        place = np.array([names.index(one.recording) for one in series])
-        weeks = np.zeros(len(names))
-        hops = [one.scores.size - rules.needed + 1 for one in series]
-        np.add.at(weeks, place, np.array(hops) * hop_seconds / 3600 / WEEK_HOURS)
+        sample_of = _samples_of(series)
+        n_samples = 1 + max(int(own[-1]) for own in sample_of if own.size)
+        hops = sum(np.bincount(own[rules.needed - 1 :], minlength=n_samples) for own in sample_of)
+        weeks = hops * hop_seconds / 3600 / WEEK_HOURS
 
         levels: list[float] = []
         counts: list[DoubleArray] = []
         opening = [_opening_level(one.scores, rules) for one in series]
+        no_episodes = np.zeros(0, np.int64)
         for level in _falling_levels(opening):
             found = [
-                len(openings(one.scores, level, rules)) if own.max() > level else 0
-                for one, own in zip(series, opening, strict=True)
+                own[[opened for opened, _ in openings(one.scores, level, rules)]]
+                for one, own, highest in zip(series, sample_of, opening, strict=True)
+                if highest.max() > level
             ]
             levels.append(level)
-            counts.append(np.bincount(place, found, len(names)).astype(np.float64))
+            counts.append(np.bincount(np.concatenate([*found, no_episodes]), minlength=n_samples).astype(np.float64))
             if counts[-1].sum() >= FEWEST_PEAKS:
                 break
         else:
@@ -297,7 +299,7 @@ class _Tail:
         # The mean of what exceeds the base is the area under the counts above it.
         area = np.maximum(-np.diff(levels), 0) @ ((np.array(counts[1:]) + np.array(counts[:-1])) / 2)
         # The same resamplings every time: a calibration has no seed.
-        weights = np.random.default_rng(0).multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
+        weights = np.random.default_rng(0).multinomial(n_samples, np.full(n_samples, 1 / n_samples), RESAMPLES)
         n_episodes = weights @ counts[-1]
         overall = area.sum() / counts[-1].sum()
         excess = np.where(n_episodes > 0, weights @ area / np.maximum(n_episodes, 1), overall)
@@ -340,6 +342,18 @@ class _Tail:
 
     def _mean(self, above: float) -> float:
         return float((self.per_week * np.exp(-above / self.excess)).mean())
+
+
+def _samples_of(series: Sequence[ScoreSeries]) -> list[IntArray]:
+    """Return which recording each hop of each series is a part of, numbered from 0; which stretch of all that was
+    heard, where fewer recordings than `FEW_RECORDINGS` cannot tell how much they differ.
+    """
+    names = {name: i for i, name in enumerate(sorted({one.recording for one in series}))}
+    if len(names) >= FEW_RECORDINGS:
+        return [np.full(one.scores.size, names[one.recording], np.int64) for one in series]
+    n_hops = [one.scores.size for one in series]
+    stretch = np.arange(sum(n_hops)) * FEW_RECORDINGS // max(sum(n_hops), 1)
+    return np.split(stretch, np.cumsum(n_hops)[:-1])
 
 
 def _falling_levels(opening: Sequence[FloatArray]) -> list[float]:

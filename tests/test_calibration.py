@@ -138,6 +138,17 @@ def test_rarer_alarms_have_higher_thresholds_and_wider_intervals() -> None:
     assert spread[0] > spread[-1] > 1
 
 
+@pytest.mark.parametrize("n_recordings", [1, 2])
+def test_few_recordings_are_resampled_as_stretches_of_them(n_recordings: int) -> None:
+    """One recording resampled is itself, which would be no interval at all, whatever went on in it."""
+    scores = normal_sound(np.random.default_rng(4), 6)
+    scores[-scores.size // 5 :] *= 1.15
+    series = [ScoreSeries(part, str(i)) for i, part in enumerate(np.array_split(scores, n_recordings))]
+    curve = rate_curve(series, SETTINGS, hop_seconds=HOP_SECONDS)
+    assert curve.hours == pytest.approx(6, rel=0.01)
+    assert (curve.high > 2 * curve.low).all()
+
+
 def test_too_little_sound_is_refused_with_the_hours_that_it_takes() -> None:
     sound = stretches(normal_sound(np.random.default_rng(0), 10))
     with pytest.raises(
