@@ -10,7 +10,7 @@ import pytest
 
 from edge.errors import EarshotError
 from tests.conftest import REAL_DATA, needs_real_data
-from trainer.dataset import Clip, read_ground_truth, read_layout
+from trainer.dataset import Clip, only_sections, read_ground_truth, read_layout
 
 Tree = Callable[..., Path]
 
@@ -287,3 +287,13 @@ def test_real_flights_are_recordings() -> None:
         flights.setdefault(clip.recording, set()).add(clip.split)
     assert 36 < len(flights) < 100
     assert all(len(splits) == 1 for splits in flights.values())
+
+
+def test_only_the_wanted_sections_are_tested_and_unknown_ones_refused(tree: Tree) -> None:
+    clips = read_layout([tree(*DEVELOPMENT, *ADDITIONAL, *EVALUATION)])
+    chosen = only_sections(clips, ["03"])
+    assert {clip.section for clip in chosen if clip.split == "test"} == {"03"}
+    assert {clip.section for clip in chosen if clip.split == "train"} == {"00", "03"}
+    assert only_sections(clips, []) == clips
+    with pytest.raises(EarshotError, match=r"^section 04, 3: no test clips in the data: expected some of 00, 03$"):
+        only_sections(clips, ["03", "04", "3"])

@@ -526,7 +526,7 @@ def test_without_labels_there_are_scores_only(earshot: Callable[..., Ran], tmp_p
         (["nowhere", "clips", "--output", "r"], "not a detector folder"),
         ([DEMO / "detector", "--output", "r"], "Missing argument 'DATA...'"),
         ([DEMO / "detector", DEMO / "clips"], "Missing option '--output'"),
-        ([DEMO / "detector", DEMO / "clips", "--output", "r", "--sections", "07"], "no test clips"),
+        ([DEMO / "detector", DEMO / "clips", "--output", "r", "--sections", "07"], "section 07: no test clips in"),
         ([DEMO / "detector", DEMO / "clips", "--output", "r", "--seeds", "one"], "expected whole numbers"),
         ([DEMO / "clips", "--output", "r", "--compare", "--seeds", ","], "--seeds is empty"),
         (["--output", "r"], "Missing argument '[DETECTOR...] DATA...'"),

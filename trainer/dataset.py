@@ -14,7 +14,7 @@ import csv
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -86,6 +86,18 @@ def read_layout(paths: Iterable[Path], ground_truth: Path | None = None) -> list
                 known.append(folder)
     clips = sorted(clip for folders in machines.values() for clip in _read_together(folders))
     return clips if ground_truth is None else _labelled(clips, read_ground_truth(ground_truth), ground_truth)
+
+
+def only_sections(clips: Sequence[Clip], wanted: Collection[str]) -> list[Clip]:
+    """Return the training clips, and the test clips of the wanted sections (`03`); of all where none is named.
+
+    Raises EarshotError that names the sections without a test clip, and lists those that there are.
+    """
+    there = {clip.section for clip in clips if clip.split == "test"}
+    if unknown := sorted(set(wanted) - there):
+        known = f"some of {', '.join(sorted(there))}" if there else "test clips, of which there are none"
+        raise EarshotError(f"section {', '.join(unknown)}: no test clips in the data: expected {known}")
+    return [clip for clip in clips if clip.split == "train" or not wanted or clip.section in wanted]
 
 
 def read_ground_truth(folder: Path) -> Truth:

@@ -17,7 +17,7 @@ from edge.errors import EarshotError
 from edge.golden import verify
 from edge.scorer import SCORE_NAMES
 from trainer.audit import check_data
-from trainer.dataset import Clip, read_layout
+from trainer.dataset import Clip, only_sections, read_layout
 from trainer.evaluation.challenge import write_challenge
 from trainer.evaluation.honest import HonestTable, comparison, honest_table
 from trainer.evaluation.metrics import Cells, Grade, grade
@@ -93,11 +93,7 @@ def command(
     if not data:
         raise click.UsageError("Missing argument 'DATA...'.")
 
-    clips = [
-        clip
-        for clip in read_layout(data, ground_truth)
-        if clip.split == "train" or not sections or clip.section in sections
-    ]
+    clips = only_sections(read_layout(data, ground_truth), sections)
     systems: list[System] = []
     skipped: list[str] = []
     read = [detectors.read(path) for path in found]

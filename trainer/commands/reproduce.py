@@ -11,7 +11,7 @@ from typing import Final
 import click
 
 from edge.detector import Detector
-from trainer.dataset import Clip, read_layout
+from trainer.dataset import Clip, only_sections, read_layout
 from trainer.evaluation import paper
 from trainer.evaluation.tables import Role
 from trainer.peers import PEERS
@@ -120,5 +120,4 @@ def _clips(data: Sequence[Path], ground_truth: Path | None, sections: str | None
     if ground_truth is not None:
         log.info("labels from %s", ground_truth)
     wanted = {section.strip() for section in (sections or "").split(",")} - {""}
-    clips = read_layout(data, ground_truth)
-    return [clip for clip in clips if clip.split == "train" or not wanted or clip.section in wanted]
+    return only_sections(read_layout(data, ground_truth), wanted)
