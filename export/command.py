@@ -1,12 +1,15 @@
 """`earshot export`: a finished run to a detector folder."""
 
 from pathlib import Path
+from typing import Final
 
 import click
 
 from edge.commands.options import event_config_option, event_settings, false_alarms_per_week_option
 from edge.enroll import weekly_text
 from export.bundle import export
+
+FALSE_ALARM_RATE: Final = 0.01
 
 
 @click.command("export")
@@ -16,8 +19,7 @@ from export.bundle import export
 @click.option(
     "--false-alarm-rate",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.01,
-    show_default=True,
+    show_default=f"{FALSE_ALARM_RATE:g}",
     help="Probability that a normal window exceeds the threshold.",
 )
 @false_alarms_per_week_option
@@ -27,7 +29,7 @@ def command(
     run: Path,
     output: Path,
     name: str | None,
-    false_alarm_rate: float,
+    false_alarm_rate: float | None,
     false_alarms_per_week: float | None,
     config_path: Path | None,
     only: tuple[str, ...],
@@ -36,11 +38,13 @@ def command(
 
     Nothing is written if torch and onnxruntime, or a stream and whole windows, give different numbers.
     """
+    if false_alarm_rate is not None and false_alarms_per_week is not None:
+        raise click.UsageError("--false-alarm-rate and --false-alarms-per-week: expected one of them, not both.")
     detector = export(
         run,
         output,
         name=name or output.absolute().name,
-        false_alarm_rate=false_alarm_rate,
+        false_alarm_rate=FALSE_ALARM_RATE if false_alarm_rate is None else false_alarm_rate,
         only=only or None,
         false_alarms_per_week=false_alarms_per_week,
         event=event_settings(config_path),

@@ -498,6 +498,14 @@ def test_bench_in_json(demo_detector: Path, earshot: Earshot) -> None:
     assert all(value >= 0 for value in result.values())
 
 
+def test_a_threshold_cannot_be_of_two_promises(earshot: Earshot, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    both = ["--false-alarm-rate", "0.05", "--false-alarms-per-week", "1"]
+    ran = earshot("export", tmp_path / "run", "--output", tmp_path / "detector", *both)
+    assert ran.code == 2
+    assert "--false-alarm-rate and --false-alarms-per-week" in ran.stderr
+
+
 def test_help_lists_every_command() -> None:
     shown = CliRunner().invoke(earshot_group, ["--help"])
     assert shown.exit_code == 0
