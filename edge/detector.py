@@ -85,7 +85,10 @@ class Golden(_Part):
 
 
 class Card(_Part):
-    """`detector.json`. The thresholds are those of `false_alarms_per_week`, or else of `false_alarm_rate` a window."""
+    """`detector.json`. The thresholds are those of `false_alarms_per_week`, or else of `false_alarm_rate` a window.
+
+    Scores other than `score` of which so few a week cannot be promised have those of `false_alarm_rate` in any case.
+    """
 
     schema_version: int = SCHEMA
     name: str

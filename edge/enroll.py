@@ -16,11 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import detector as detectors
-from edge.calibration import ScoreSeries, counting_keys, hours_needed, rarest, rate_curve
+from edge.calibration import (
+    RateCurve,
+    ScoreSeries,
+    TooLittleSoundError,
+    counting_keys,
+    hours_needed,
+    rarest,
+    rate_curve,
+)
 from edge.config import EventSettings
 from edge.detector import Card, Detector, Section, SectionCard, WeeklyCard
 from edge.errors import EarshotError
-from edge.fit import MIN_WINDOWS, NormalWindows, Shift, fit_section
+from edge.fit import MIN_WINDOWS, Calibration, NormalWindows, Shift, fit_section
 from edge.golden import golden_scores
 from edge.line import Ear, Measurement
 from edge.naming import parse_name
@@ -266,7 +274,8 @@ def learn_section(
     """Fit one section, its thresholds, and their table by false alarms a week where there is sound enough for one.
 
     Raises ValueError if there are too few windows, and TooLittleSoundError if false alarms a week are promised and
-    there is too little sound for them.
+    there is too little sound for them by the fused score, which decides. Another score that they cannot be promised of
+    has the threshold of the rate a window.
     """
     name = f"{machine}/{section}"
     fit = fit_section(windows, class_index, shifts)
@@ -277,8 +286,10 @@ def learn_section(
     if promise.false_alarms_per_week is None:
         thresholds = {score: own.threshold(promise.false_alarm_rate) for score, own in fit.calibration.items()}
     else:
-        rate = promise.false_alarms_per_week
-        thresholds = {score: curve.at(rate, name).threshold for score, curve in curves.items()}
+        thresholds = {
+            score: _weekly_or_window(score, curve, fit.calibration[score], promise, promise.false_alarms_per_week, name)
+            for score, curve in curves.items()
+        }
 
     known = {score: curve for score, curve in curves.items() if curve.per_week.size}
     hours = curves["fused"].hours
@@ -293,6 +304,19 @@ def learn_section(
         fusion=fit.statistics.fusion,
     )
     return Section(card, fit.statistics, fit.calibration, known)
+
+
+def _weekly_or_window(
+    score: ScoreName, curve: RateCurve, calibration: Calibration, promise: Promise, per_week: float, name: str
+) -> float:
+    try:
+        return curve.at(per_week, name).threshold
+    except TooLittleSoundError as error:
+        if score == "fused":
+            raise
+        rate = promise.false_alarm_rate
+        log.info("%s: the threshold of %s is that of %g of windows instead: %s", name, score, rate, error)
+        return calibration.threshold(rate)
 
 
 def _series_of(windows: NormalWindows, scores: FloatArray) -> list[ScoreSeries]:

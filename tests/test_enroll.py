@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,15 @@ import pytest
 
 from edge import detector as detectors
 from edge import enroll
-from edge.enroll import STRETCH_SECONDS, Recording, Stretch, measure_normal, normal_windows
+from edge.calibration import TooLittleSoundError
+from edge.config import EventSettings, OnDelay
+from edge.detector import Section
+from edge.enroll import STRETCH_SECONDS, Promise, Recording, Stretch, learn_section, measure_normal, normal_windows
 from edge.errors import SourceError
 from edge.frontend import Samples
 from edge.line import Ear, Measurement
 from tests.conftest import DEMO
+from tests.test_fit import windows
 
 RATE_HZ = 16_000
 
@@ -113,3 +118,24 @@ def test_hours_are_held_in_memory_once(ear: Ear) -> None:
         tracemalloc.stop()
     assert windows is not None
     assert peak < 1.25 * sum(one.nbytes for one in (windows.embedding, windows.logits, windows.bands))
+
+
+def test_only_the_score_that_decides_can_refuse_a_weekly_promise(rng: np.random.Generator) -> None:
+    """A classifier that never doubts says nothing of false alarms a week; the fused score, which decides, does."""
+    n = 2000
+    sound = replace(
+        windows(rng, n, recording=[f"{i // 200}" for i in range(n)]),
+        logits=np.zeros((n, 3), np.float32),
+        series=np.arange(n) // 200,
+    )
+
+    def learned(per_week: float) -> Section:
+        promise = Promise(0.01, per_week, EventSettings(on_delay=OnDelay(windows=1, of=1), off_delay_seconds=0))
+        return learn_section("pump", "00", sound, class_index=0, promise=promise, hop_seconds=0.512)
+
+    section = learned(300)
+    assert "confidence" not in section.weekly
+    assert section.card.thresholds["fused"] == section.weekly["fused"].at(300).threshold
+    assert section.card.thresholds["confidence"] == section.calibration["confidence"].threshold(0.01)
+    with pytest.raises(TooLittleSoundError):
+        learned(1)
