@@ -87,3 +87,8 @@ def test_every_mistake_is_named(text: str, words: list[str], tmp_path: Path) -> 
         load_recipe(path)
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(("preset", "seconds"), [("streaming", 9.6), ("paper", 9.984)])
+def test_a_recipe_says_how_long_its_windows_are(preset: str, seconds: float) -> None:
+    assert Recipe.model_validate({"preset": preset}).window_seconds == pytest.approx(seconds)

@@ -7,6 +7,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from edge.errors import ConfigError
+from edge.frontend import FrontendSettings
 from edge.scorer import ScoreName
 from edge.strict_yaml import Settings, load_settings
 from trainer.network import Branch, NetworkSettings, Stem, preset
@@ -59,6 +60,13 @@ class Recipe(Settings):
         )
         given = {name: getattr(self, name) for name in own if getattr(self, name) is not None}
         return replace(preset(self.preset), **given)
+
+    @property
+    def window_seconds(self) -> float:
+        """How much sound the network takes at once: a shorter clip is repeated."""
+        frontend = FrontendSettings()
+        n_samples = (self.network().window_frames - 1) * frontend.hop_samples + frontend.frame_samples
+        return n_samples / frontend.sample_rate_hz
 
 
 SHIPPED: Final = Path(__file__).with_name("recipes")

@@ -30,7 +30,6 @@ from typing import Any, Final
 from edge import detector as detectors
 from edge.detector import Detector
 from edge.errors import EarshotError
-from edge.frontend import FrontendSettings
 from trainer.audit import check_data
 from trainer.dataset import Clip
 from trainer.evaluation import paper
@@ -194,7 +193,7 @@ class Reproduction:
             [*self.train_clips, *self.test_clips],
             for_evaluation=True,
             cache=self.output / "audit.json",
-            window_seconds=_window_seconds(self.plan.base),
+            window_seconds=self.plan.base.window_seconds,
         )
         for warning in warnings:
             log.warning("%s", warning)
@@ -427,12 +426,6 @@ class Reproduction:
 
 def _general(f_min_hz: float) -> str:
     return f"general-{f_min_hz:04.0f}"
-
-
-def _window_seconds(recipe: Recipe) -> float:
-    frontend = FrontendSettings()
-    n_samples = (recipe.network().window_frames - 1) * frontend.hop_samples + frontend.frame_samples
-    return n_samples / frontend.sample_rate_hz
 
 
 def _copy(folder: Path, to: Path) -> None:

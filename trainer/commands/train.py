@@ -54,7 +54,8 @@ def command(
     given = {"preset": preset, "epochs": epochs, "seed": seed}
     recipe = recipe.model_copy(update={key: value for key, value in given.items() if value is not None})
     recordings = _of(read_layout(data), machines)
-    warnings = check_data(recordings, for_evaluation=False, cache=(features or output) / "audit.json")
+    cache = (features or output) / "audit.json"
+    warnings = check_data(recordings, for_evaluation=False, cache=cache, window_seconds=recipe.window_seconds)
     for warning in warnings if distributed.rank() == 0 else []:
         log.warning("%s", warning)
     clips = [clip for clip in recordings if clip.split == "train"]
