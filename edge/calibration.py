@@ -276,7 +276,7 @@ class _Tail:
         """Count, and fit; None if there are too few episodes at any threshold."""
         sample_of = _samples_of(series)
         n_samples = 1 + max(int(own[-1]) for own in sample_of if own.size)
-        hops = sum(np.bincount(own[rules.needed - 1 :], minlength=n_samples) for own in sample_of)
+        hops = np.bincount(np.concatenate([own[rules.needed - 1 :] for own in sample_of]), minlength=n_samples)
         weeks = hops * hop_seconds / 3600 / WEEK_HOURS
 
         levels: list[float] = []

@@ -192,11 +192,11 @@ class _Rows:
         index = np.repeat(np.arange(len(parts)), n_rows)
         broken = (np.diff(index) != 0) | (np.diff(self.end_samples) != ear.plan.hop_samples)
         return NormalWindows(
-            domain=[parts[i].domain for i in index],
+            domain=[part.domain for part in parts for _ in range(part.n_rows)],
             embedding=self._columns["embedding"],
             logits=self._columns["logits"],
             bands=self._columns["bands"],
-            recording=[parts[i].name for i in index],
+            recording=[part.name for part in parts for _ in range(part.n_rows)],
             apart=np.array([apart for own in ends for apart in _apart(own.tolist(), ear)]),
             trained_on=np.array([part.trained_on for part in parts])[index],
             series=np.concatenate([[0], np.cumsum(broken)]).astype(np.int64),
