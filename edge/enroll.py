@@ -5,7 +5,6 @@ that was trained on a workstation differ in nothing but their place among the lo
 """
 
 import logging
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,7 +30,7 @@ from edge.errors import EarshotError
 from edge.fit import MIN_WINDOWS, Calibration, NormalWindows, Shift, fit_section
 from edge.golden import golden_scores
 from edge.line import Ear, Measurement
-from edge.naming import parse_name
+from edge.naming import parse_name, whole_of
 from edge.scorer import Domain, FloatArray, ScoreName
 from edge.source import read_blocks
 
@@ -43,8 +42,6 @@ STRETCH_SECONDS: Final = 300.0
 """What counts as another recording of a machine that is recorded for hours. Long against the window and against what
 comes and goes in a minute, so that a stretch is news to statistics that heard the one before; short enough that half an
 hour is six of them."""
-
-_PART: Final = re.compile(r"(?P<whole>.+)_part_\d+")
 
 
 def measure(ear: Ear, path: Path) -> list[Measurement]:
@@ -74,10 +71,10 @@ class Recording:
 def recording_of(path: Path) -> Recording:
     """Return a file as a recording, with the name that its parts share: all that stands before `_part_N`."""
     named = parse_name(path)
-    part = _PART.fullmatch(named.attributes) if named else _PART.fullmatch(path.stem)
-    if part is None:
+    whole = whole_of(named.attributes if named else path.stem)
+    if whole is None:
         return Recording(path, str(path))
-    return Recording(path, f"{path.parent}/{named.section if named else ''}/{part['whole']}")
+    return Recording(path, f"{path.parent}/{named.section if named else ''}/{whole}")
 
 
 def measure_normal(

@@ -21,6 +21,7 @@ _NAME_2021: Final = re.compile(
     r"(?:_(?P<label>normal|anomaly))?_(?P<number>\d+)(?:_(?P<attributes>.*))?"
 )
 _NAME_2020: Final = re.compile(r"(?:(?P<label>normal|anomaly)_)?id_(?P<section>\d+)_(?P<number>\d+)")
+_PART: Final = re.compile(r"(?P<whole>.+)_part_\d+")
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,12 @@ def parse_name(path: Path) -> Named | None:
         split=cast("Split | None", found.get("split")),
         names_domain=found.get("domain") is not None,
     )
+
+
+def whole_of(text: str) -> str | None:
+    """Return what stands before `_part_N` at the end: what a recording was cut from. None where no part is named."""
+    part = _PART.fullmatch(text)
+    return part and part["whole"]
 
 
 def section_of(path: Path, detector: Detector, asked: str | None = None) -> Section:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.errors import EarshotError, SourceError
-from edge.naming import Label, Named, Split, parse_name
+from edge.naming import Label, Named, Split, parse_name, whole_of
 from edge.scorer import Domain
 from edge.source import find_audio
 
@@ -31,7 +31,6 @@ _SPLITS: Final[dict[str, Split]] = {"train": "train", "test": "test", "source_te
 _DOMAINS: Final[dict[str, Domain]] = {"source_test": "source", "target_test": "target"}
 """Folders that say in which domain their clips are, whether the names do or not."""
 
-_PART: Final = re.compile(r"(?P<whole>.+)_part_\d+")
 _TRUTH: Final = re.compile(r"ground_truth_(?P<machine>.+)_section_(?P<section>\d+)(?:_(?:source|target))?_test\.csv")
 _LABELS: Final[dict[float, Label]] = {0.0: "normal", 1.0: "anomaly"}
 
@@ -64,8 +63,7 @@ class Clip:
         Other attributes, as 2021 has them, name a state of the machine that a thousand clips share: then, and where
         there are none, each clip is a recording of its own, `machine/section/` and the file's name without suffix.
         """
-        part = _PART.fullmatch(self.attributes)
-        return f"{self.name}/{part['whole'] if part else self.path.stem}"
+        return f"{self.name}/{whole_of(self.attributes) or self.path.stem}"
 
 
 def read_layout(paths: Iterable[Path], ground_truth: Path | None = None) -> list[Clip]:

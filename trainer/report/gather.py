@@ -1,6 +1,5 @@
 """Fills in a report from detectors, the clips they were tried on, and the runs they came from."""
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -122,11 +121,14 @@ def _told_apart(runs: Sequence[Path]) -> list[str]:
 
 
 def _run(path: Path, name: str) -> Run:
-    metrics = path / "metrics.jsonl"
+    from trainer.runs import load_metrics  # loads torch, which a report without runs does not need
+
     try:
-        rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines() if line.strip()]
+        rows = load_metrics(path)
     except (OSError, ValueError) as error:
-        raise EarshotError(f"{metrics}: {error}: expected the metrics of a run, a JSON object a line") from error
+        raise EarshotError(
+            f"{path / 'metrics.jsonl'}: {error}: expected the metrics of a run, a JSON object a line"
+        ) from error
     # A run that was killed and went on has written some epochs twice: the later ones are those that count.
     by_epoch = {row.get("epoch", i): row for i, row in enumerate(rows)}
     return Run(name, [by_epoch[epoch] for epoch in sorted(by_epoch)])
