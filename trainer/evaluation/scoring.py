@@ -54,7 +54,7 @@ def score_detector(
     """Score a detector as a system: its name and seed from its card unless told otherwise; and what was left out."""
     scored, skipped = score_clips(detector, clips, domain)
     recipe = detector.card.training.get("recipe", {})
-    about = f"{detector.card.network.get('preset', 'an')} network of {detector.path.name}"
+    about = f"{detector.card.network.get('preset', '')} network of {detector.path.name}".lstrip()
     return System(
         name or detector.card.name, int(recipe.get("seed", 0)), about, scored, default_score=detector.card.score
     ), skipped
