@@ -12,7 +12,7 @@ from export.bundle import export
 FALSE_ALARM_RATE: Final = 0.01
 
 
-@click.command("export")
+@click.command("export", short_help="Make a detector of a finished run.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Detector folder to write.")
 @click.option("--name", help="What the detector is called; else the name of its folder.")

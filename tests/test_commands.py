@@ -510,6 +510,7 @@ def test_help_lists_every_command() -> None:
     shown = CliRunner().invoke(earshot_group, ["--help"])
     assert shown.exit_code == 0
     assert listed(shown.stdout) == COMMANDS
+    assert "..." not in shown.stdout.partition("Commands:")[2]  # no summary is cut
 
 
 def listed(help_text: str) -> list[str]:

@@ -18,7 +18,7 @@ from edge.ring import HOP_FRAMES
 REPEATS = 50
 
 
-@click.command("bench")
+@click.command("bench", short_help="Measure how many microphones fit a core.")
 @detector_option
 @click.option("--streams", type=click.IntRange(min=1), default=32, show_default=True, help="Batch of the second row.")
 @click.option("--json", "as_json", is_flag=True)

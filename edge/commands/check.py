@@ -27,7 +27,7 @@ class Step:
     found: str
 
 
-@click.command("check")
+@click.command("check", short_help="Check configuration, detectors and broker.")
 @click.option("--config", "path", type=click.Path(path_type=Path), default="config.yaml", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="The steps as one JSON array.")
 def command(path: Path, as_json: bool) -> None:

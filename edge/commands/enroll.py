@@ -13,7 +13,7 @@ from edge.golden import verify
 from edge.source import find_audio
 
 
-@click.command("enroll")
+@click.command("enroll", short_help="Learn a machine from its normal sound.")
 @click.argument("name")
 @click.option("--from", "folder", required=True, type=click.Path(path_type=Path), help="Recordings of normal sound.")
 @detector_option

@@ -24,7 +24,7 @@ from edge.source import find_audio
 log = logging.getLogger(__name__)
 
 
-@click.command("replay")
+@click.command("replay", short_help="Hear recordings as if they were live.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @detector_option
 @section_option

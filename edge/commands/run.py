@@ -12,7 +12,7 @@ from edge.config import Config, load
 from edge.daemon import Daemon, Record
 
 
-@click.command("run")
+@click.command("run", short_help="Listen to every source and publish over MQTT.")
 @click.option("--config", "path", type=click.Path(path_type=Path), default="config.yaml", show_default=True)
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="End by itself after this time.")
 @click.option("--json", "as_json", is_flag=True, help="Print every reading and event on stdout, a JSON object a line.")

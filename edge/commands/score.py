@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 HEADER = ("path", "section", "score", "threshold", "decision")
 
 
-@click.command("score")
+@click.command("score", short_help="Score recordings, a row a file.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @detector_option
 @section_option

@@ -39,7 +39,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str | Non
     return tuple(dict.fromkeys(parts))  # one seed twice would pass for two, and narrow the interval
 
 
-@click.command("evaluate")
+@click.command("evaluate", short_help="Grade detectors on labelled test clips.")
 @click.argument("paths", metavar="[DETECTOR...] DATA...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for scores, figures and the challenge's files.")
 @click.option("--compare", is_flag=True, help="Train and grade the peers of the field too, on the same clips.")

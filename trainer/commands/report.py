@@ -20,7 +20,7 @@ from trainer.report import compared_table, honest_tables, report_of, write_repor
 log = logging.getLogger(__name__)
 
 
-@click.command("report")
+@click.command("report", short_help="Show a detector in one HTML page.")
 @click.argument("detector_path", metavar="DETECTOR", type=click.Path(path_type=Path))
 @click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(

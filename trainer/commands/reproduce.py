@@ -26,7 +26,7 @@ GROUND_TRUTH: Final = "ground_truth_data"
 """How the evaluator's repository calls its folder; one that lies in DATA is used."""
 
 
-@click.command("reproduce")
+@click.command("reproduce", short_help="Make the paper's tables anew.")
 @click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder; an unfinished one goes on.")
 @click.option(

@@ -17,7 +17,7 @@ from trainer.training import train
 log = logging.getLogger(__name__)
 
 
-@click.command("train")
+@click.command("train", short_help="Train a network on normal sound.")
 @click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Run folder; an unfinished one goes on.")
 @click.option("--recipe", "recipe_name", help="A shipped recipe (general, fan, ...) or a YAML file; else quick.")

@@ -11,7 +11,7 @@ from trainer.simulator.machines import KINDS
 _DEFAULT = Plan()
 
 
-@click.command("simulate")
+@click.command("simulate", short_help="Make recordings of simulated machines.")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
     "--layout",
