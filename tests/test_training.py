@@ -27,7 +27,14 @@ from trainer.training import load_network, train  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 SMALL = Recipe(
-    epochs=3, batch_size=8, stem_channels=8, stage_channels=(16, 16, 16), head_channels=32, compile=False, threads=1
+    epochs=3,
+    batch_size=8,
+    stem_channels=8,
+    stage_channels=(16, 16, 16),
+    head_channels=32,
+    holdout=0.0,
+    compile=False,
+    threads=1,
 )
 
 
