@@ -85,8 +85,7 @@ class Flow(Peer):
 
 def _one_hot(stacks: Stacks, sections: Sequence[str]) -> Tensor:
     """Return which section each stretch is said to be of, (n, k)."""
-    index = np.array([sections.index(clip.name) for clip in stacks.clips], np.int64)[stacks.clip_of]
-    return F.one_hot(torch.from_numpy(index), len(sections)).float()
+    return F.one_hot(torch.from_numpy(stacks.labels(sections)), len(sections)).float()
 
 
 class StackDensity(nn.Module):

@@ -11,7 +11,6 @@ from typing import ClassVar, Final
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge.scorer import confidence
@@ -70,7 +69,7 @@ class MobileNetV2(Peer):
         return each_group(sounds, train, test, machine_of, fit_and_score, min_frames=self.frames)
 
     def _fit(self, normal: Stacks, sections: Sequence[str], seed: int) -> "Classifier":
-        labels = torch.from_numpy(_labels(normal, sections))
+        labels = torch.from_numpy(normal.labels(sections))
         with seeded(seed) as rng:
             network = Classifier(*normal.moments(), n_classes=len(sections), width=self.width).to(best_device())
             steps = self.epochs * max(1, round(min(len(normal), self.patches_an_epoch) / self.batch_size))
@@ -87,7 +86,7 @@ class MobileNetV2(Peer):
         return network.eval()
 
     def _score(self, network: "Classifier", stacks: Stacks, sections: Sequence[str]) -> dict[Path, dict[str, float]]:
-        labels = _labels(stacks, sections)
+        labels = stacks.labels(sections)
         doubts = np.empty(len(stacks), np.float32)
         with torch.no_grad():
             for rows in stacks.in_order(128):
@@ -96,11 +95,6 @@ class MobileNetV2(Peer):
                     own = labels[rows] == label
                     doubts[rows[own]] = confidence(logits[own], int(label))
         return stacks.mean_of_clips(doubts, self.default_score)
-
-
-def _labels(stacks: Stacks, sections: Sequence[str]) -> NDArray[np.int64]:
-    """Return which section each stretch is said to be of."""
-    return np.array([sections.index(clip.name) for clip in stacks.clips], np.int64)[stacks.clip_of]
 
 
 class Classifier(nn.Module):

@@ -252,6 +252,10 @@ class Stacks:
         """Return the chosen stretches, (B, length, M), dB."""
         return torch.from_numpy(self._frames[self._starts[rows, None] + np.arange(self.length)])
 
+    def labels(self, sections: Sequence[str]) -> NDArray[np.int64]:
+        """Return which of the sections each stretch is said to be of, (n,)."""
+        return np.array([sections.index(clip.name) for clip in self.clips], np.int64)[self.clip_of]
+
     def moments(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and deviation of each mel band over all frames, each (M,), dB."""
         mean, deviation = self._frames.mean(0, dtype=np.float64), self._frames.std(0, dtype=np.float64)
