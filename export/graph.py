@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_weights
 
 from edge.ring import HOP_FRAMES
+from trainer.adacos import SubclusterAdacos, unit
 from trainer.network import DualBlock, Network, PointConv, TimeConv
 
 OPSET: Final = 20
@@ -195,12 +196,35 @@ class _Head(nn.Module):
         self.channels_in = network.global_depthwise.in_channels
         self.global_depthwise = _folded(network.global_depthwise, network.global_norm)
         self.embed = _folded(network.embed, network.embed_norm)
-        self.classify = network.classify
+        self.on_sphere = network.on_sphere
+        self.classify = _classifier(network.classify)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         embedding = self.embed(self.global_depthwise(x))
+        if self.on_sphere:
+            embedding = unit(embedding)
         logits = self.classify(embedding)
         return embedding[..., 0].transpose(1, 2), logits[..., 0].transpose(1, 2)
+
+
+class _Directions(nn.Module):
+    """A `SubclusterAdacos` with its scale folded into the directions, for embeddings that are unit vectors already."""
+
+    def __init__(self, classifier: SubclusterAdacos) -> None:
+        super().__init__()
+        self.subclusters = classifier.subclusters
+        n_directions, n_dims = classifier.directions.shape
+        self.conv = nn.Conv2d(n_dims, n_directions, 1, bias=False)
+        scaled = classifier.scale * unit(classifier.directions.detach())
+        self.conv.weight = nn.Parameter(scaled[:, :, None, None])
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        logits: Tensor = self.conv(embedding).unflatten(1, (-1, self.subclusters)).logsumexp(2)
+        return logits
+
+
+def _classifier(classifier: nn.Module) -> nn.Module:
+    return _Directions(classifier) if isinstance(classifier, SubclusterAdacos) else classifier
 
 
 def _point(layers: PointConv) -> nn.Sequential:

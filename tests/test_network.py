@@ -52,6 +52,12 @@ def test_streaming_graph_equals_whole_windows(branch: str, tmp_path: Path) -> No
     compare_with_whole_windows(network, Model(tmp_path / "model.onnx"))
 
 
+def test_streaming_graph_of_directions_equals_whole_windows(tmp_path: Path) -> None:
+    network = random_network(classifier="subcluster_adacos", subclusters=3)
+    write_onnx(network, tmp_path / "model.onnx", {})
+    compare_with_whole_windows(network, Model(tmp_path / "model.onnx"))
+
+
 def test_paper_graph_keeps_the_same_contract(tmp_path: Path) -> None:
     network = random_network(preset="paper", window_frames=311, pad_time=True, slope_per_channel=True)
     write_onnx(network, tmp_path / "model.onnx", {})

@@ -28,7 +28,7 @@ from trainer.peers.flow import AutoregressiveFlow, Flow  # noqa: E402
 from trainer.peers.mobilenetv2 import Classifier, MobileNetV2  # noqa: E402
 from trainer.peers.peer import PeerScores, Sounds, Stacks  # noqa: E402
 from trainer.peers.preset import Preset  # noqa: E402
-from trainer.peers.subcluster_adacos import SubclusterAdacos, SubclusterHead  # noqa: E402
+from trainer.peers.subcluster_adacos import SubclusterAdacos  # noqa: E402
 from trainer.recipe import Recipe  # noqa: E402
 from trainer.simulator.dataset import Plan, write  # noqa: E402
 
@@ -41,7 +41,7 @@ CHEAP: tuple[Peer, ...] = (
     MobileNetV2(width=0.25, hop=120, epochs=1, patches_an_epoch=64),
     Bands(),
     Flow(hop=8, steps=2, hidden=32, epochs=3, vectors_an_epoch=1024, batch_size=64),
-    SubclusterAdacos(subclusters=2, recipe=SMALL),
+    SubclusterAdacos(centres=2, recipe=SMALL),
 )
 LITTLE: tuple[Peer, ...] = (
     *CHEAP,
@@ -302,60 +302,6 @@ def test_a_new_flow_is_a_standard_normal() -> None:
     x = torch.randn(10, 4)
     expected = -0.5 * x.square().sum(1) - 2 * math.log(2 * math.pi)
     torch.testing.assert_close(flow.log_density(x, torch.ones(10, 1)), expected)
-
-
-# --- Sub-cluster AdaCos ---
-
-
-def two_classes() -> SubclusterHead:
-    """Two classes in the plane, two directions each: east and north, west and south; scale 2."""
-    head = SubclusterHead(2, 2, 2)
-    with torch.no_grad():
-        head.directions.copy_(torch.tensor([[1.0, 0], [0, 3], [-2, 0], [0, -1]]))
-        head.scale.fill_(2.0)
-    return head
-
-
-def test_the_loss_is_that_of_the_summed_directions() -> None:
-    """Due east: cosines 1, 0 for its own class and -1, 0 for the other, whatever the lengths."""
-    own, other = math.exp(2) + 1, math.exp(-2) + 1
-    head = two_classes().eval()
-    east = torch.tensor([[5.0, 0.0]])
-    assert head(east, torch.tensor([[1.0, 0.0]])).item() == pytest.approx(-math.log(own / (own + other)), rel=1e-5)
-    mixed = -0.75 * math.log(own / (own + other)) - 0.25 * math.log(other / (own + other))
-    assert head(east, torch.tensor([[0.75, 0.25]])).item() == pytest.approx(mixed, rel=1e-5)
-    assert head.scale.item() == 2.0  # it rests while nothing is trained
-
-
-def test_the_scale_adapts_to_the_median_angle() -> None:
-    """Two samples, 30 and 0 degrees from their own: B over the other class's directions, the lower median of angles."""
-    head = two_classes().train()
-    tilted = math.radians(30)
-    samples = torch.tensor([[math.cos(tilted), math.sin(tilted)], [0.0, -1.0]])
-    head(samples, torch.eye(2))
-    foreign = [-math.cos(tilted), -math.sin(tilted), 0.0, -1.0]
-    b = sum(math.exp(2 * cosine) for cosine in foreign) / 2
-    assert head.scale.item() == pytest.approx(max(0.5, math.log(b) / math.cos(0)), rel=1e-4)
-
-
-def test_classes_of_two_directions_each_are_learned() -> None:
-    """Opposite directions belong to one class: no single centre a class could tell these two apart."""
-    torch.manual_seed(0)
-    angles = torch.tensor([0.0, math.pi, math.pi / 2, -math.pi / 2]).repeat(16)
-    targets = torch.nn.functional.one_hot(torch.tensor([0, 0, 1, 1]).repeat(16), 2).float()
-    samples = torch.stack([angles.cos(), angles.sin()], 1)
-    head = SubclusterHead(2, 2, 4)
-    optimizer = torch.optim.Adam(head.parameters(), lr=0.05)
-    for _ in range(200):
-        loss = head(samples, targets)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    assert math.isfinite(head.scale.item())
-    head.eval()
-    for sample, target in zip(samples[:4], targets[:4], strict=True):
-        right, wrong = head(sample[None], target[None]), head(sample[None], 1 - target[None])
-        assert right.item() < wrong.item()
 
 
 # --- Densities ---

@@ -99,7 +99,7 @@ def test_weights_that_changed_since_do_not_pass_the_gate(
     clips = [training_clips(factory)[0].path]
     check_runtime(network, detector, clips)
     with torch.no_grad():
-        network.embed.weight *= 1.001
+        network.embed.weight[::2] *= 1.001  # of all, a unit vector would not tell
     with pytest.raises(EarshotError, match="torch and onnxruntime disagree"):
         check_runtime(network, detector, clips)
 

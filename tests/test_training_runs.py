@@ -24,6 +24,7 @@ from edge.errors import EarshotError  # noqa: E402
 from edge.frontend import FrontendSettings  # noqa: E402
 from tests.conftest import COMMAND, Ran, environment  # noqa: E402
 from trainer import runs, training  # noqa: E402
+from trainer.adacos import SubclusterAdacos  # noqa: E402
 from trainer.dataset import Clip, read_layout  # noqa: E402
 from trainer.features import compute_features  # noqa: E402
 from trainer.network import Network  # noqa: E402
@@ -146,8 +147,8 @@ def test_fine_tuning_begins_with_the_backbone(
     train(fans(clips), recipe, tmp_path / "run", start=run, features=features)
     general = load_network(run)[0].state_dict()
     fresh = {name for name in general if not torch.equal(general[name], begun[0].get(name, torch.zeros(0)))}
-    assert fresh == {"classify.weight", "classify.bias", "band_mean", "band_deviation"}
-    assert len(begun[0]["classify.bias"]) == 2
+    assert fresh == {"classify.directions", "classify.scale", "band_mean", "band_deviation"}
+    assert len(begun[0]["classify.directions"]) == 2 * recipe.subclusters
 
     mean, _ = compute_features(fans(clips), FrontendSettings(f_min_hz=1000.0), features).band_moments(range(12))
     np.testing.assert_array_equal(begun[0]["band_mean"][:, 0].numpy(), mean)
@@ -345,10 +346,19 @@ class ByHalves(training.Learner):
     def learn(self, frames: Tensor, labels: Tensor) -> Tensor:
         self._network.train()
         self._optimizer.zero_grad()
-        losses = [self._loss(frames[half::2], labels[half::2])[0] for half in (0, 1)]
+        halves = [self._work(frames[half::2], labels[half::2]) for half in (0, 1)]
+        losses = [half.loss for half in halves]
         (0.5 * (losses[0].joint + losses[1].joint)).backward()  # type: ignore[no-untyped-call]  # torch's own
         self._optimizer.step()
         self._schedule.step()
+        classifier = self._network.classify
+        assert isinstance(classifier, SubclusterAdacos)
+        before, scales = classifier.scale.clone(), []
+        for half in halves:
+            classifier.scale.copy_(before)
+            classifier.adapt(half.embedding, half.targets)
+            scales.append(classifier.scale.clone())
+        classifier.scale.copy_(torch.stack(scales).mean())
         softmax = 0.5 * (losses[0].softmax + losses[1].softmax)
         return softmax.detach().expand(len(training.TERMS))
 

@@ -5,7 +5,8 @@
 `paper`      zero padding in time, one PReLU slope a channel, windows of 311 frames (10 s): the reference.
 `streaming`  no padding in time, one PReLU slope a layer: a window's columns can be cached, and a step of 16 new
              frames gives the same numbers as the whole window. A narrower stem and first stage: 392 million
-             multiplications a window instead of 1039, for a fused score that is as good (docs/ablation.md).
+             multiplications a window instead of 1039, for a fused score that is as good (docs/ablation.md). Its
+             embedding is a unit vector, and every class several directions (trainer/adacos.py).
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Final, Literal
 import torch
 from torch import Tensor, nn
 
+from trainer.adacos import SubclusterAdacos, unit
 from trainer.norm import BatchNorm
 
 EMBEDDING_DIM: Final = 128
@@ -23,6 +25,9 @@ TIME_STRIDE: Final = 16
 Branch = Literal["none", "stride2", "all"]
 Stem = Literal["dense", "depthwise"]
 """The second layer: a full 3x3 convolution as in the paper's Table 1, or a depthwise one as in MobileFaceNet [11]."""
+
+Classifier = Literal["linear", "subcluster_adacos"]
+"""What makes logits of an embedding: a linear layer (the paper), or directions on a sphere (trainer/adacos.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +45,8 @@ class NetworkSettings:
     stage_channels: tuple[int, ...] = (128, 128, 128)
     expansions: tuple[int, ...] = (2, 4, 4)
     head_channels: int = 512
+    classifier: Classifier = "linear"
+    subclusters: int = 16
     dropout: float = 0.2
 
 
@@ -47,7 +54,9 @@ def preset(name: Literal["streaming", "paper"], *, n_mels: int = 128) -> Network
     """Return the settings that `name` stands for."""
     if name == "paper":
         return NetworkSettings(preset="paper", n_mels=n_mels, window_frames=311, pad_time=True, slope_per_channel=True)
-    return NetworkSettings(n_mels=n_mels, stem_channels=32, stage_channels=(64, 128, 128))
+    return NetworkSettings(
+        n_mels=n_mels, stem_channels=32, stage_channels=(64, 128, 128), classifier="subcluster_adacos"
+    )
 
 
 class TimeConv(nn.Module):
@@ -165,7 +174,11 @@ class Network(nn.Module):
         self.embed = nn.Conv2d(s.head_channels, EMBEDDING_DIM, 1, bias=False)
         self.embed_norm = BatchNorm(EMBEDDING_DIM)
         self.dropout = nn.Dropout(s.dropout)
-        self.classify = nn.Conv2d(EMBEDDING_DIM, n_classes, 1)
+        self.classify: nn.Module = nn.Conv2d(EMBEDDING_DIM, n_classes, 1)
+        # A classifier that looks at angles alone leaves the lengths to chance, and a distance must not see them.
+        self.on_sphere = s.classifier == "subcluster_adacos"
+        if self.on_sphere:
+            self.classify = SubclusterAdacos(EMBEDDING_DIM, n_classes, s.subclusters)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return the embedding (N, m, 128) and the logits (N, m, k) of log-mel frames (N, 1, M, F) in dB.
@@ -184,6 +197,8 @@ class Network(nn.Module):
     def head(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(N, head_channels, M / 16, head_columns + m - 1) -> embedding (N, m, 128), logits (N, m, k)."""
         embedding = self.embed_norm(self.embed(self.global_norm(self.global_depthwise(x))))
+        if self.on_sphere:
+            embedding = unit(embedding.float())
         logits = self.classify(self.dropout(embedding))
         return embedding[:, :, 0].transpose(1, 2), logits[:, :, 0].transpose(1, 2)
 

@@ -10,7 +10,7 @@ from edge.errors import ConfigError
 from edge.frontend import FrontendSettings
 from edge.scorer import ScoreName
 from edge.strict_yaml import Settings, load_settings
-from trainer.network import Branch, NetworkSettings, Stem, preset
+from trainer.network import Branch, Classifier, NetworkSettings, Stem, preset
 
 
 class Recipe(Settings):
@@ -26,6 +26,8 @@ class Recipe(Settings):
     stage_channels: tuple[int, ...] | None = Field(None, min_length=3, max_length=3, strict=False)
     expansions: tuple[int, ...] | None = Field(None, min_length=3, max_length=3, strict=False)
     head_channels: int | None = Field(None, ge=1)
+    classifier: Classifier | None = None
+    subclusters: int = Field(16, ge=1, description="directions a class, of the sub-cluster AdaCos classifier")
     dropout: float = Field(0.2, ge=0, lt=1)
 
     epochs: int = Field(16, ge=1)
@@ -56,7 +58,7 @@ class Recipe(Settings):
         """Return the settings of the network that this recipe trains."""
         own = (
             *("pad_time", "slope_per_channel", "linear_branch", "stem", "stem_channels", "stage_channels"),
-            *("expansions", "head_channels", "dropout"),
+            *("expansions", "head_channels", "classifier", "subclusters", "dropout"),
         )
         given = {name: getattr(self, name) for name in own if getattr(self, name) is not None}
         return replace(preset(self.preset), **given)

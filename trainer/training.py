@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from tqdm import tqdm
 from edge.errors import EarshotError
 from edge.frontend import Features, FrontendSettings
 from trainer import distributed, runs
+from trainer.adacos import SubclusterAdacos
 from trainer.allocator import keep_freed_memory
 from trainer.dataset import Clip
 from trainer.features import FeatureStore, compute_features
@@ -154,23 +155,33 @@ class Learner:
     def learn(self, frames: Tensor, labels: Tensor) -> Tensor:
         """Take one step on frames (N, 1, M, F) in dB and labels (N,); return its `TERMS`, detached."""
         self._network.train()
-        loss, logits = self._loss(frames, labels)
+        came = self._work(frames, labels)
         self._optimizer.zero_grad()
-        loss.joint.backward()  # type: ignore[no-untyped-call]
+        came.loss.joint.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         self._schedule.step()
+        if isinstance(classifier := self._network.classify, SubclusterAdacos):
+            classifier.adapt(came.embedding, came.targets)
         self._average.update_parameters(self._network)
-        right = (logits.argmax(1) == labels).float().mean()
-        return torch.stack([loss.joint, loss.softmax, loss.centre, right]).detach()
+        right = (came.logits.argmax(1) == labels).float().mean()
+        return torch.stack([came.loss.joint, came.loss.softmax, came.loss.centre, right]).detach()
 
-    def _loss(self, frames: Tensor, labels: Tensor) -> tuple[Loss, Tensor]:
-        """Return the loss of a batch, mixed as the recipe has it, and the logits (N, k) of the mixed clips."""
+    def _work(self, frames: Tensor, labels: Tensor) -> "_Worked":
         alpha, mixed_labels = self._recipe.mixup_alpha, self._recipe.mixup_labels == "mixed"
         mixed, targets = mixup(frames, labels, self._network.n_classes, alpha=alpha, mixed_labels=mixed_labels)
         with torch.autocast(frames.device.type, torch.bfloat16, enabled=self._precision == torch.bfloat16):
             embedding, logits = self._forward(mixed.contiguous(memory_format=torch.channels_last))
         loss = joint_loss(embedding[:, 0], logits[:, 0], targets, self._centres, self._recipe.centre_weight)
-        return loss, logits[:, 0]
+        return _Worked(loss, embedding[:, 0], logits[:, 0], targets)
+
+
+class _Worked(NamedTuple):
+    """What a batch came to, mixed as the recipe has it: its loss, embedding (N, D), logits and targets (N, k)."""
+
+    loss: Loss
+    embedding: Tensor
+    logits: Tensor
+    targets: Tensor
 
 
 def window_of(frames: Features, start: int, window_frames: int) -> Features:
