@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import sys
+import time
 from typing import Final
 
 import click
@@ -74,19 +75,46 @@ def earshot(verbose: bool) -> None:
 
 
 def set_up_logging(level: str) -> None:
-    """Talk on stderr; with a priority before each line where journald reads it (sd-daemon(3))."""
+    """Talk on stderr: for journald with a priority before each line (sd-daemon(3)), else with the time, UTC."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JournalFormatter() if "JOURNAL_STREAM" in os.environ else logging.Formatter("%(message)s"))
+    handler.setFormatter(_JournalFormatter() if _journald_reads_stderr() else _TimeFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
+def _journald_reads_stderr() -> bool:
+    """Whether stderr is the very stream that JOURNAL_STREAM names: `earshot run 2>file` inherits the variable too.
+
+    > JOURNAL_STREAM contains two decimal numbers separated by a colon: device and inode (systemd.exec(5)).
+    """
+    try:
+        found = os.fstat(sys.stderr.fileno())
+    except (AttributeError, OSError, ValueError):  # there is none, it is closed, or it lives in memory
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
+class _TimeFormatter(logging.Formatter):
+    """`2026-11-23T21:45:00.123Z text`, the time as in the messages over MQTT."""
+
+    converter = time.gmtime  # type: ignore[assignment]  # a function of C, which typeshed reads as one without arguments
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(message)s")
+
+
 class _JournalFormatter(logging.Formatter):
-    """`<4>text`: journald takes the number for the priority, so that `journalctl -p warning` works."""
+    """`<4>text`: journald takes the number for the priority, so that `journalctl -p warning` works.
+
+    It stands before every line, since journald takes each for an entry of its own: tracebacks have many.
+    """
 
     _PRIORITIES: Final = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
     def format(self, record: logging.LogRecord) -> str:
-        return f"<{self._PRIORITIES.get(record.levelno, 6)}>{super().format(record)}"
+        priority = self._PRIORITIES.get(record.levelno, 6)
+        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ The file is the documentation: every key stands in it with its unit and its reas
 import hashlib
 import ipaddress
 import logging
+import os
 import re
 import socket
 from collections import Counter
@@ -24,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from edge.errors import ConfigError
 from edge.strict_yaml import Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,7 @@ SAMPLE_RATE_HZ: Final = 16_000
 """What the line runs at: sources may be faster, never slower (there is no sound above half their rate)."""
 
 HIGHEST_RATE_HZ: Final = 768_000
+CREDENTIAL: Final = "credential:"
 DAY_SECONDS: Final = 86_400
 WEEK_MINUTES: Final = 7 * 24 * 60
 
@@ -49,6 +52,15 @@ def _against_the_file(value: object, info: ValidationInfo) -> object:
     return Path(folder, value).absolute()
 
 
+def _secret(value: object, info: ValidationInfo) -> object:
+    """Return a path as above; `credential:NAME` stays as it is, for `secret_path`."""
+    if isinstance(value, str) and value.startswith(CREDENTIAL):
+        if re.fullmatch(r"[a-zA-Z0-9_.-]{1,255}", value.removeprefix(CREDENTIAL)) is None:
+            raise ValueError("expected credential: and the name that stands in systemd's LoadCredential=")
+        return Path(value)
+    return _against_the_file(value, info)
+
+
 def _host(value: str) -> str:
     """Return `value` if a resolver would take it: a name or an address, and nothing around it."""
     if ":" in value:
@@ -61,7 +73,20 @@ def _host(value: str) -> str:
     raise ValueError("expected a host name or an address, without mqtt:// before it or a port behind it")
 
 
+def _device(value: str) -> str:
+    """Return `value` if it is a name of a sound card that stays its own; numbers change at the next boot."""
+    expected = "expected usb:VID:PID[:SERIAL], usb-port:1-1.2, card:ID, or a part of the device's name"
+    if re.fullmatch(r"(plug)?hw:.*|card:\d+|\d+(,\d+)?", value):
+        raise ValueError(f"{expected}. Cards are numbered anew at every start: `earshot check` lists their names")
+    if value.startswith("usb") and not re.fullmatch(
+        r"usb:[0-9a-fA-F]{4}:[0-9a-fA-F]{4}(:.+)?|usb-port:\d+-\d+(\.\d+)*|usb(?![:-]).*", value
+    ):
+        raise ValueError(expected)
+    return value
+
+
 ConfigPath = Annotated[Path, BeforeValidator(_against_the_file)]
+SecretPath = Annotated[Path, BeforeValidator(_secret)]
 Host = Annotated[str, Field(description="a host name or an address"), AfterValidator(_host)]
 Name = Annotated[
     str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$", description="1 to 64 letters, digits, _ or - (it becomes a topic)")
@@ -75,6 +100,7 @@ Topic = Annotated[
     ),
 ]
 Text = Annotated[str, Field(min_length=1, max_length=200, description="1 to 200 characters")]
+Device = Annotated[Text, AfterValidator(_device)]
 ClientId = Annotated[str, Field(pattern=r"^[!-~]{1,64}$", description="1 to 64 visible ASCII characters")]
 Section = Annotated[
     str,
@@ -128,7 +154,7 @@ class MicrophoneSettings(_AnySource):
     """A sound card of this computer."""
 
     type: Literal["microphone"]
-    device: Text | None = None
+    device: Device | None = None
     rate_hz: RateHz | None = None
 
 
@@ -185,20 +211,58 @@ class TlsSettings(Settings):
         return self
 
 
+class OutboxSettings(Settings):
+    """How much may wait while the broker is away."""
+
+    max_events: Annotated[int, Field(ge=1, le=100_000)] = 10_000
+    max_megabytes: Annotated[float, Field(gt=0, le=1000)] = 10.0
+    max_days: Annotated[float, Field(gt=0, le=3650)] = 30.0
+
+
+class SensorSettings(Settings):
+    """When the sensor is not to be trusted."""
+
+    clipping: Annotated[float, Field(gt=0, le=1)] = 0.2
+    offset: Annotated[float, Field(gt=0, le=1)] = 0.1
+    level_db: Annotated[float, Field(ge=3, le=100)] | None = 10.0
+    level_minutes: Annotated[int, Field(ge=1, le=1440)] = 3
+    recovery_seconds: Annotated[float, Field(ge=0, le=3600)] = 5.0
+
+
+class EvidenceSettings(Settings):
+    """What is kept of an episode, and how much of it."""
+
+    privacy: Literal["off", "features", "audio"] = "features"
+    pre_roll_seconds: Annotated[float, Field(ge=0, le=60)] = 15.0
+    post_roll_seconds: Annotated[float, Field(ge=0, le=60)] = 5.0
+    max_clip_seconds: Annotated[float, Field(ge=1, le=300)] = 60.0
+    quota_megabytes: Annotated[int, Field(ge=20, le=10_000_000)] = 500
+    min_free_megabytes: Annotated[int, Field(ge=0, le=10_000_000)] = 200
+
+    @model_validator(mode="after")
+    def _room_for_the_episode(self) -> Self:
+        if self.max_clip_seconds <= self.pre_roll_seconds:
+            raise ValueError(
+                f"max_clip_seconds {self.max_clip_seconds:g} and pre_roll_seconds {self.pre_roll_seconds:g}: expected "
+                "max_clip_seconds > pre_roll_seconds, which is a part of the clip"
+            )
+        return self
+
+
 class MqttSettings(Settings):
     """Where to publish, as whom, and how often."""
 
     host: Host | None = None
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
     username: Text | None = None
-    password_file: ConfigPath | None = None
+    password_file: SecretPath | None = None
     tls: TlsSettings = TlsSettings()
     client_id: ClientId | None = None
     topic_prefix: Topic = "earshot"
     keepalive_seconds: Annotated[int, Field(ge=1, le=3600)] = 30
     state_seconds: Annotated[float, Field(ge=0.5, le=DAY_SECONDS)] = 10.0
     health_seconds: Annotated[float, Field(ge=1, le=DAY_SECONDS)] = 60.0
-    max_queued_events: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    outbox: OutboxSettings = OutboxSettings()
 
     @property
     def broker_port(self) -> int:
@@ -213,6 +277,13 @@ class MqttSettings(Settings):
         return self
 
 
+class MetricsSettings(Settings):
+    """Figures for Prometheus, over HTTP."""
+
+    host: Host = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+
+
 class LogSettings(Settings):
     """How much to say on stderr."""
 
@@ -223,15 +294,25 @@ class Config(Settings):
     """Everything in config.yaml."""
 
     node: Name | None = None
+    state_directory: ConfigPath | None = None
     sources: Annotated[tuple[SourceSettings, ...], Field(strict=False)]  # YAML has lists, no tuples
     event: EventSettings = EventSettings()
+    sensor: SensorSettings = SensorSettings()
+    evidence: EvidenceSettings = EvidenceSettings()
     mqtt: MqttSettings = MqttSettings()
+    metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
     @property
     def node_name(self) -> str:
         """The name of this device in the topics: the one given, or one that stays the same on this machine."""
         return self.node or machine_name()
+
+    @property
+    def state_path(self) -> Path | None:
+        """The folder for what must outlive the process: the one given, or systemd's, or None: nothing is kept."""
+        first = os.environ.get("STATE_DIRECTORY", "").split(":")[0]  # StateDirectory= may name several
+        return self.state_directory or (Path(first) if first else None)
 
     @field_validator("sources")
     @classmethod
@@ -243,7 +324,26 @@ class Config(Settings):
             raise ValueError(f"more than one is named {' and '.join(twice)}, expected each name once")
         if sum(source.type == "stdin" for source in sources) > 1:
             raise ValueError("more than one is of type stdin, and there is only one standard input")
+        rates_hz = {(source.device, source.rate_hz) for source in sources if source.type == "microphone"}
+        if len({device for device, _ in rates_hz}) < len(rates_hz):
+            raise ValueError("one microphone has several rate_hz: a sound card is opened once, expected one for it")
         return sources
+
+
+def secret_path(file: Path) -> Path:
+    """Return where the secret lies that a `*_file` names: `credential:NAME` is what systemd has laid down for us.
+
+    Raises ConfigError where there is no $CREDENTIALS_DIRECTORY.
+    """
+    name = str(file).removeprefix(CREDENTIAL)
+    if name == str(file):
+        return file
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        raise ConfigError(
+            f"{file}: $CREDENTIALS_DIRECTORY is not set, expected systemd to start us, with LoadCredential={name}:..."
+        )
+    return Path(folder, name)
 
 
 @cache

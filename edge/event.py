@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edge.config import EventSettings
 
 Kind = Literal["opened", "updated", "closed"]
-Reason = Literal["recovered", "source_lost", "shutdown", "max_duration"]
+Reason = Literal["recovered", "source_lost", "shutdown", "max_duration", "shelved"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Band:
 
 @dataclass(frozen=True)
 class Event:
-    """One step of an episode. `time` is the UNIX time of the sound that caused it."""
+    """One step of an episode. `time` is that of the sound that caused it, as `step` was told."""
 
     id: str
     kind: Kind
@@ -43,6 +43,7 @@ class Event:
     duration_s: float
     bands: Sequence[Band] = ()
     reason: Reason | None = None
+    acknowledged: bool = False
 
 
 @dataclass
@@ -54,6 +55,7 @@ class _Episode:
     score: float
     bands: Sequence[Band]
     low_since: float | None = None
+    acknowledged: bool = False
 
 
 @dataclass
@@ -75,7 +77,7 @@ class EventDetector:
         return self._episode.id if self._episode else None
 
     def step(self, time: float, score: float, bands: Sequence[Band] = ()) -> list[Event]:
-        """Take the score of the window that ends at `time` (UNIX seconds of the sound); return what happened."""
+        """Take the score of the window that ends at `time` (s, of a clock that runs forward); say what happened."""
         self._latest = time
         self._above.append(score > self.threshold)
         if self._episode is None:
@@ -86,6 +88,13 @@ class EventDetector:
         """End the open episode because nothing more is heard; forget the windows before the gap."""
         self._above.clear()
         return self._close(self._episode, self._latest, reason) if self._episode else []
+
+    def acknowledge(self, episode: str | None = None) -> bool:
+        """Note that a person knows of the open episode; whether it is the one that is meant (None: whichever)."""
+        if self._episode is None or episode not in (None, self._episode.id):
+            return False
+        self._episode.acknowledged = True
+        return True
 
     def _open(self, time: float, score: float, bands: Sequence[Band]) -> list[Event]:
         self._episode = _Episode(uuid.uuid4().hex, time, time, score, score, bands)
@@ -128,6 +137,7 @@ class EventDetector:
             duration_s=time - episode.opened,
             bands=episode.bands,
             reason=reason,
+            acknowledged=episode.acknowledged,
         )
 
 

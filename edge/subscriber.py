@@ -55,6 +55,8 @@ class Subscriber:
 
 def _in_words(leaf: str, payload: bytes) -> str:
     """Return a payload as a person reads it; what is not known is shown as it came."""
+    if leaf == "spectrogram":
+        return f"PNG, {len(payload) / 1000:.0f} kB"
     text = payload.decode(errors="replace")
     if leaf not in ("state", "event", "health"):
         return text

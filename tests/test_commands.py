@@ -415,7 +415,7 @@ def test_enrolling_needs_no_torch(normal_sound: Path, tmp_path: Path, demo_detec
     assert not {name.split(".")[0] for name in ran.stderr.split()} & {*TRAIN_EXTRA, "trainer", "export"}
 
 
-# --- check, bench, help ---
+# --- Configurations, bench, help ---
 
 
 @pytest.fixture
@@ -423,41 +423,6 @@ def config(tmp_path: Path, clip: Path, demo_detector: Path) -> Path:
     path = tmp_path / "config.yaml"
     path.write_text(f"sources: [{{name: pump, type: folder, path: ., detector: {demo_detector}}}]\n")
     return path
-
-
-def test_check_of_what_is_well(config: Path, earshot: Earshot) -> None:
-    ran = earshot("check", "--config", config)
-    assert (ran.code, ran.stderr) == (0, "")
-    assert len(ran.stdout.splitlines()) == 4
-    assert all(line.startswith("ok ") for line in ran.stdout.splitlines())
-
-
-def test_check_in_json(config: Path, earshot: Earshot) -> None:
-    ran = earshot("check", "--config", config, "--json")
-    assert ran.code == 0
-    steps = json.loads(ran.stdout)
-    assert [step["step"] for step in steps] == ["config", "pump: detector", "pump: folder", "broker"]
-    assert all(step["ok"] is True and step["found"] for step in steps)
-
-
-@pytest.mark.parametrize("as_json", [False, True])
-def test_check_names_every_step_that_fails(tmp_path: Path, config: Path, earshot: Earshot, as_json: bool) -> None:
-    port = free_port()
-    config.write_text(
-        "sources: [{name: pump, type: folder, path: nowhere, detector: none}]\n"
-        f"mqtt: {{host: 127.0.0.1, port: {port}}}\n"
-    )
-    ran = earshot("check", "--config", config, *(["--json"] if as_json else []))
-
-    assert ran.code == 1
-    assert "3 of 4 steps failed" in ran.stderr
-    found = [step["found"] for step in json.loads(ran.stdout) if not step["ok"]] if as_json else []
-    found = found or [line for line in ran.stdout.splitlines() if line.startswith("BAD")]
-    assert len(found) == 3
-    assert f"{tmp_path / 'none'}: not a detector folder" in found[0]
-    assert f"{tmp_path / 'nowhere'}: No such file or directory" in found[1]
-    assert f"127.0.0.1:{port}" in found[2]
-    assert "Connection refused" in found[2]
 
 
 @pytest.mark.parametrize("command", ["check", "run"])

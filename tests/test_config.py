@@ -138,7 +138,7 @@ def test_smallest_file_has_the_defaults(file: Path) -> None:
     smallest = load_text(file, SMALLEST)
 
     assert smallest.event.on_delay == config.OnDelay(windows=4, of=6)
-    assert smallest.mqtt.max_queued_events == 1000
+    assert smallest.mqtt.outbox.max_events == 10_000
     assert smallest.log.level == "info"
 
 

@@ -14,9 +14,9 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edge.config import MqttSettings
+from edge.config import MqttSettings, OutboxSettings, load, secret_path
 from edge.demo_broker import DemoBroker
-from edge.errors import EarshotError
+from edge.errors import ConfigError, EarshotError
 from edge.publisher import Publisher
 from tests.real.mosquitto import wait_until
 
@@ -56,6 +56,7 @@ STATE: dict[str, Any] = {
     "level_dbfs": -32.5,
     "lag_s": 0.02,
     "episode": None,
+    "shelved_until": None,
     "recording": "section_00_normal_0001.wav",
 }
 HEALTH: dict[str, Any] = {
@@ -64,23 +65,34 @@ HEALTH: dict[str, Any] = {
     "node": "hall",
     "version": "0.1.0",
     "uptime_s": 12.5,
+    "clock_synced": True,
     "sources": {"pump": "listening", "fan": "lost"},
-    "mqtt": {"queued": 0, "dropped": 0},
+    "clips": {"state": "ready", "bytes": 123_456, "lost": 0},
+    "mqtt": {
+        "queued": 0,
+        "dropped": 0,
+        "on_disk": True,
+        "problem": None,
+        "bytes_written": 12_360,
+        "set_aside": 0,
+        "commands_dropped": 0,
+    },
 }
+RESULT: dict[str, Any] = {"schema": 1, "command": "shelve", "ok": True, "message": "shelved for 30 min"}
 CLOSED = {**EVENT, "kind": "closed", "reason": "recovered", "duration_s": 61.44, "clip": "episodes/1.flac"}
 NOTHING_HEARD = {**STATE, "status": "waiting", "reason": "no device", "score": None, "threshold": None}
 
 
-def silent(*, max_queued_events: int = 10) -> Publisher:
+def silent(*, max_events: int = 10, state_path: Path | None = None) -> Publisher:
     """A publisher that is never started."""
-    settings = MqttSettings(host="broker.invalid", max_queued_events=max_queued_events)
-    return Publisher(settings, node="hall", sources=["pump"])
+    settings = MqttSettings(host="broker.invalid", outbox=OutboxSettings(max_events=max_events))
+    return Publisher(settings, node="hall", sources=["pump"], state_path=state_path)
 
 
 # --- Schemas ---
 
 
-@pytest.mark.parametrize("name", ["event", "state", "health"])
+@pytest.mark.parametrize("name", SCHEMAS)
 def test_schema_is_one_and_explains_every_key(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMAS[name])
 
@@ -90,13 +102,26 @@ def test_schema_is_one_and_explains_every_key(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "payload"),
-    [("event", EVENT), ("event", CLOSED), ("state", STATE), ("state", NOTHING_HEARD), ("health", HEALTH)],
+    [
+        ("event", EVENT),
+        ("event", CLOSED),
+        ("event", {**CLOSED, "reason": "interrupted"}),
+        ("state", STATE),
+        ("state", NOTHING_HEARD),
+        ("health", HEALTH),
+        ("command_result", RESULT),
+        ("command", {"acknowledge": {}}),
+        ("command", {"shelve": {"minutes": 30}}),
+        ("command", {"threshold": {"value": None}}),
+    ],
 )
 def test_payload_is_valid(name: str, payload: dict[str, Any]) -> None:
     jsonschema.validate(payload, SCHEMAS[name])
 
 
-@pytest.mark.parametrize(("name", "payload"), [("event", CLOSED), ("state", STATE), ("health", HEALTH)])
+@pytest.mark.parametrize(
+    ("name", "payload"), [("event", CLOSED), ("state", STATE), ("health", HEALTH), ("command_result", RESULT)]
+)
 def test_every_key_is_asked_for_and_no_other_is_let_in(name: str, payload: dict[str, Any]) -> None:
     validator = jsonschema.Draft202012Validator(SCHEMAS[name])
 
@@ -119,6 +144,9 @@ def test_every_key_is_asked_for_and_no_other_is_let_in(name: str, payload: dict[
         ("state", {**STATE, "status": "abnormal"}),
         ("state", {**STATE, "source": "pump/1"}),
         ("health", {**HEALTH, "sources": {"pump": "fine"}}),
+        ("health", {**HEALTH, "mqtt": {**HEALTH["mqtt"], "on_disk": None}}),
+        ("command", {"relearn": {}}),
+        ("command", {}),
     ],
 )
 def test_payload_is_refused(name: str, payload: dict[str, Any]) -> None:
@@ -172,12 +200,76 @@ def test_payload_that_is_not_json_is_refused_where_it_comes_from(value: object) 
 
 
 def test_oldest_events_go_first_and_are_counted(caplog: pytest.LogCaptureFixture) -> None:
-    publisher = silent(max_queued_events=3)
+    publisher = silent(max_events=3)
     for _ in range(5):
         publisher.event("pump", EVENT)
 
     assert (publisher.queued, publisher.dropped) == (3, 2)
     assert caplog.text.count("more than 3 events") == 1
+
+
+def test_figures_are_what_the_schema_of_health_knows(tmp_path: Path) -> None:
+    publisher = silent(state_path=tmp_path)
+    publisher.event("pump", EVENT)
+    figures = publisher.figures
+    jsonschema.validate({**HEALTH, "mqtt": figures}, SCHEMAS["health"])
+
+    assert figures.keys() == SCHEMAS["health"]["properties"]["mqtt"]["properties"].keys()
+    assert figures["bytes_written"] > 0
+    assert {**figures, "bytes_written": 0} == {**HEALTH["mqtt"], "queued": 1, "bytes_written": 0}
+    publisher.close()
+
+
+def test_an_image_that_is_too_large_is_refused() -> None:
+    with pytest.raises(ValueError, match="image of 1000001 bytes, expected at most 1000000"):
+        silent().image("pump", b"x" * 1_000_001)
+
+
+# --- What is configured ---
+
+
+def config_with(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"sources: [{{name: a, type: stdin, detector: d}}]\n{text}\n")
+    return file
+
+
+def test_a_password_may_be_what_systemd_lays_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = config_with(tmp_path, "mqtt: {username: u, password_file: 'credential:mqtt-password'}")
+    password_file = load(file).mqtt.password_file
+    assert password_file is not None
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/earshot.service")
+    assert secret_path(password_file) == Path("/run/credentials/earshot.service/mqtt-password")
+    assert secret_path(tmp_path / "secret") == tmp_path / "secret"
+
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    with pytest.raises(ConfigError, match=r"^credential:mqtt-password: \$CREDENTIALS_DIRECTORY is not set, expected"):
+        secret_path(password_file)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../a", "a b"])
+def test_a_credential_has_a_name(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"mqtt\.password_file: .*expected credential: and the name"):
+        load(config_with(tmp_path, f"mqtt: {{username: u, password_file: 'credential:{name}'}}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "path"),
+    [
+        ("", None, None),
+        ("", "", None),
+        ("", "/var/lib/earshot", "/var/lib/earshot"),
+        ("", "/var/lib/earshot:/var/lib/other", "/var/lib/earshot"),
+        ("state_directory: /data", "/var/lib/earshot", "/data"),
+    ],
+)
+def test_state_lies_where_configured_or_where_systemd_says(
+    text: str, environment: str | None, path: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    if environment is not None:
+        monkeypatch.setenv("STATE_DIRECTORY", environment)
+    assert load(config_with(tmp_path, text)).state_path == (path and Path(path))
 
 
 def test_close_without_start() -> None:

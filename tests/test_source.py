@@ -3,13 +3,10 @@
 import io
 import logging
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -18,9 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import SourceError
-from edge.source import SAMPLE_RATE_HZ, Block, FolderSource, Microphone, PcmStream, SampleFormat, Samples, find_audio
+from edge.source import SAMPLE_RATE_HZ, Block, FolderSource, PcmStream, SampleFormat, Samples, find_audio
 from edge.source import read_blocks as stream_blocks
-from edge.source.microphone import Inbox, blocks_of
 from tests.damage import KINDS, Damage, damaged_inputs, tone
 
 RNG = np.random.default_rng(7)
@@ -709,94 +705,3 @@ def test_close_ends_a_stream_that_gives_nothing(pipe: Pipe) -> None:
 def test_settings_that_fit_no_stream_are_refused_at_once(rate_hz: int, channels: int, channel: int) -> None:
     with pytest.raises(ValueError, match="expected"):
         PcmStream(io.BytesIO(), rate_hz=rate_hz, channels=channels, channel=channel)
-
-
-# --- The microphone, as far as it goes without a card (the rest: tests/real/test_microphone.py) ---
-
-
-class Status(NamedTuple):
-    """The one flag of PortAudio's that we read."""
-
-    input_overflow: bool = False
-
-
-def test_importing_sources_loads_no_portaudio() -> None:
-    code = "import edge.source, sys; sys.exit('sounddevice' in sys.modules)"
-
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_an_unknown_microphone_is_refused_with_a_list_of_what_is_there() -> None:
-    blocks = Microphone("no such microphone").blocks()
-
-    # Where PortAudio is not installed, that is what has to be said.
-    with pytest.raises(SourceError, match=r"no such microphone.*Inputs that are there: |PortAudio is not installed"):
-        next(blocks)
-
-
-def inbox(max_pieces: int = 8, *, channel: int = 0, rate_hz: int = 16_000) -> Inbox:
-    return Inbox("mic", channel=channel, rate_hz=rate_hz, max_pieces=max_pieces)
-
-
-def put(box: Inbox, value: float, *, n_frames: int = 1, overflow: bool = False) -> None:
-    box.put(np.full((n_frames, 1), value, np.float32), n_frames, None, Status(overflow))
-
-
-def test_the_inbox_copies_one_channel() -> None:
-    box = inbox(channel=1)
-    buffer = np.array([[0.1, 0.2], [0.3, 0.4]], np.float32)
-    box.put(buffer, 2, None, Status())
-    buffer[:] = 0  # PortAudio uses it again
-
-    block = next(blocks_of(box, timeout_seconds=1))
-    np.testing.assert_array_equal(block.samples, np.array([0.2, 0.4], np.float32))
-
-
-@pytest.mark.parametrize("rate_hz", [16_000, 48_000])
-def test_what_portaudio_lost_begins_a_new_stretch(rate_hz: int, caplog: pytest.LogCaptureFixture) -> None:
-    box = inbox(rate_hz=rate_hz)
-    for overflow in (False, False, True, False):
-        put(box, 0.5, n_frames=rate_hz // 10, overflow=overflow)
-    blocks = list(islice(blocks_of(box, timeout_seconds=1), 4))
-
-    assert [block.starts_anew for block in blocks] == [True, False, True, False]
-    assert [block.start_sample == 0 for block in blocks] == [True, False, True, False]
-    assert blocks[3].time == blocks[2].time + blocks[2].samples.size / 16_000
-    assert 4800 < joined(blocks).size <= 6400  # 0.4 s of 16 kHz, less what the resampler still holds
-    assert "mic: samples were lost, gap no. 1" in caplog.text
-
-
-def test_what_a_full_inbox_drops_is_a_gap_before_the_next_piece() -> None:
-    box = inbox(max_pieces=2)
-    for number in range(5):
-        put(box, number)
-    blocks = blocks_of(box, timeout_seconds=1)
-    kept = [next(blocks), next(blocks)]
-    put(box, 5)
-    kept.append(next(blocks))
-
-    assert [(float(block.samples[0]), block.starts_anew) for block in kept] == [(0, True), (1, False), (5, True)]
-
-
-def test_a_microphone_that_falls_silent_ends_or_raves_is_an_error() -> None:
-    silent, ended, raving = inbox(), inbox(), inbox()
-    ended.end()
-    put(raving, np.nan)
-    for box, words in (
-        (silent, "mic: no sound for 0.01 s"),
-        (ended, "mic: the stream has ended"),
-        (raving, "mic: a sample is not a number"),
-    ):
-        with pytest.raises(SourceError, match=words):
-            next(blocks_of(box, timeout_seconds=0.01))
-
-
-def test_closing_ends_the_blocks_though_some_are_left() -> None:
-    box = inbox()
-    put(box, 0.1)
-    put(box, 0.2)
-    blocks = blocks_of(box, timeout_seconds=1)
-    next(blocks)
-    box.close()
-
-    assert list(blocks) == []

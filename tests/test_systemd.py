@@ -1,21 +1,32 @@
-"""The unit as systemd reads it, and the words that the daemon says to systemd.
+"""The unit as systemd reads it, the words that the daemon says to systemd and the journal, and the installation.
 
-Needs systemd-analyze, of the Debian package systemd.
+Needs systemd-analyze and systemctl, of the Debian package systemd; no service manager is asked. The unit under a real
+one is in tests/real/test_service.py.
 """
 
+import logging
+import os
 import socket
+import stat
 import subprocess
 import sys
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from edge import notify as words
+from edge.cli import set_up_logging
+from edge.config import load
 from edge.errors import ConfigError
-from edge.notify import notify
+from edge.notify import ALIVE, READY, STOPPING, Progress, Watchdog, notify, reloading, watchdog_seconds
+from tests.conftest import environment
 from tests.real.mosquitto import program
 
-UNIT: Final = Path(__file__).parents[1] / "systemd" / "earshot.service"
+SYSTEMD: Final = Path(__file__).parents[1] / "systemd"
+UNIT: Final = SYSTEMD / "earshot.service"
 COMMAND: Final = "/opt/earshot/bin/earshot"
 
 MOST_EXPOSURE: Final = 20
@@ -61,14 +72,61 @@ def test_a_wrong_configuration_is_not_tried_again() -> None:
     assert f"RestartPreventExitStatus={ConfigError.exit_code}" in UNIT.read_text(encoding="utf-8").splitlines()
 
 
-def test_it_tells_the_service_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_daemon_reads_is_what_the_unit_shows() -> None:
+    """The words of the unit that the code relies on."""
+    lines = UNIT.read_text(encoding="utf-8").splitlines()
+    for line in ("Type=notify", "NotifyAccess=main", "ExecReload=/bin/kill -HUP $MAINPID", "Restart=always"):
+        assert line in lines
+    assert "StateDirectory=earshot" in lines
+    assert "KillMode=mixed" in lines  # its children ignore SIGTERM, and die when it does
+
+
+def test_every_limit_has_its_reason() -> None:
+    """A comment stands before each line that takes something away."""
+    lines = UNIT.read_text(encoding="utf-8").splitlines()
+    start = lines.index("# What it may not, each with its reason.") + 1
+    limits = [i for i in range(start, len(lines)) if "=" in lines[i] and not lines[i].startswith(("#", "WantedBy"))]
+    assert len(limits) > 20
+    assert [lines[i] for i in limits if not lines[i - 1].startswith("#")] == []
+
+
+# --- What the daemon says to the service manager ---
+
+
+@pytest.fixture
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """Where systemd would listen."""
     address = tmp_path / "notify"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(address))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(address))
+        sock.settimeout(5)
         monkeypatch.setenv("NOTIFY_SOCKET", str(address))
-        notify("READY=1")
-        manager.settimeout(5)
-        assert manager.recv(100) == b"READY=1"
+        yield sock
+
+
+@pytest.mark.parametrize("word", [READY, STOPPING, ALIVE])
+def test_it_tells_the_service_manager(manager: socket.socket, word: str) -> None:
+    assert notify(word)
+    assert manager.recv(100) == word.encode()
+
+
+def test_several_words_are_one_message(manager: socket.socket) -> None:
+    notify(READY, "STATUS=2 sources")
+    assert manager.recv(100) == b"READY=1\nSTATUS=2 sources"
+
+
+def test_no_text_from_outside_can_say_more_than_its_status(manager: socket.socket) -> None:
+    notify("STATUS=broker says\nWATCHDOG=1\r\nREADY=1")
+    assert manager.recv(100) == b"STATUS=broker says WATCHDOG=1 READY=1"
+
+
+def test_reloading_tells_when(manager: socket.socket) -> None:
+    assert reloading()
+    first, second = manager.recv(100).decode().splitlines()
+    assert first == "RELOADING=1"
+    key, microseconds = second.split("=")
+    assert key == "MONOTONIC_USEC"
+    assert int(microseconds) > 0
 
 
 def test_it_tells_a_service_manager_in_the_abstract_namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,11 +134,290 @@ def test_it_tells_a_service_manager_in_the_abstract_namespace(tmp_path: Path, mo
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(f"\0{name}")
         monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
-        notify("STOPPING=1")
+        assert notify(STOPPING)
         manager.settimeout(5)
         assert manager.recv(100) == b"STOPPING=1"
 
 
 def test_where_there_is_no_service_manager_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    notify("READY=1")
+    assert not notify(READY)
+
+
+def test_a_service_manager_that_is_gone_is_no_trouble_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
+    assert not notify(READY)
+
+
+def test_a_service_manager_that_does_not_read_holds_nobody_up(
+    manager: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(words, "_SEND_SECONDS", 0.01)
+    assert not all(notify(READY) for _ in range(10_000))
+
+
+# --- When it may say that it is alive ---
+
+
+@pytest.mark.parametrize(
+    ("microseconds", "pid", "seconds"),
+    [
+        ("30000000", str(os.getpid()), 30.0),
+        ("2500000", None, 2.5),
+        ("30000000", "1", None),  # meant for our parent
+        ("0", None, None),
+        ("soon", None, None),
+        ("-5", None, None),
+        (None, None, None),
+    ],
+)
+def test_the_watchdogs_limit(
+    monkeypatch: pytest.MonkeyPatch, microseconds: str | None, pid: str | None, seconds: float | None
+) -> None:
+    for name, value in (("WATCHDOG_USEC", microseconds), ("WATCHDOG_PID", pid)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert watchdog_seconds() == seconds
+
+
+LIMIT: Final = 30.0
+START: Final = 1000.0
+HALF: Final = START + LIMIT / 2
+
+
+def pinged(*histories: list[Progress]) -> list[bool]:
+    """Return what is due each half of the limit: each history is one source's, a `Progress` each time."""
+    watchdog = Watchdog(LIMIT, START)
+    names = [f"source {i}" for i in range(len(histories))]
+    return [
+        watchdog.due(START + (i + 1) * LIMIT / 2, dict(zip(names, now, strict=True)))
+        for i, now in enumerate(zip(*histories, strict=True))
+    ]
+
+
+WELL: Final = [Progress(frames=16_000 * i, hops=30 * i) for i in range(1, 5)]
+
+
+def test_it_is_said_while_every_source_is_heard_and_judged() -> None:
+    assert pinged(WELL, WELL) == [True] * 4
+
+
+def test_it_is_said_at_once_and_then_after_half_of_the_limit() -> None:
+    watchdog = Watchdog(LIMIT, START)
+    assert watchdog.due(START, {"pump": WELL[0]})
+    assert not watchdog.due(HALF - 0.1, {"pump": WELL[1]})
+    assert watchdog.due(HALF, {"pump": WELL[1]})
+    assert not watchdog.due(HALF + 0.1, {"pump": WELL[2]})
+
+
+def test_one_source_that_is_not_heard_any_more_is_enough_for_silence() -> None:
+    stuck = [WELL[0], *[WELL[1]] * 3]
+    assert pinged(WELL, stuck) == [True, True, False, False]
+
+
+def test_sound_without_judgement_is_no_life() -> None:
+    deaf = [Progress(frames=16_000 * i, hops=30) for i in range(1, 5)]
+    assert pinged(deaf) == [True, False, False, False]
+
+
+def test_a_missing_microphone_is_no_reason_to_restart() -> None:
+    missing = [Progress(0, 0, heard=False, judged=False)] * 4
+    assert pinged(WELL, missing) == [True] * 4
+    assert pinged(missing) == [True] * 4
+
+
+def test_a_microphone_that_is_lost_and_comes_back() -> None:
+    frames = 480_000
+    history = [
+        Progress(frames, 60),
+        Progress(frames, 60, heard=False, judged=False),  # pulled out
+        Progress(frames + 16_000, 60, judged=False),  # heard again, the window is filling
+        Progress(frames + 160_000, 61),
+    ]
+    assert pinged(history) == [True] * 4
+
+
+def test_a_filling_window_needs_sound() -> None:
+    assert pinged([Progress(16_000, 0, judged=False)] * 2) == [True, False]
+
+
+def test_a_source_that_counts_anew_has_moved() -> None:
+    assert pinged([WELL[3], WELL[0]]) == [True, True]
+
+
+def test_a_late_hop_is_said_as_soon_as_it_is_there() -> None:
+    watchdog = Watchdog(LIMIT, START)
+    assert watchdog.due(HALF, {"pump": WELL[0]})
+    assert not watchdog.due(HALF + 20, {"pump": WELL[0]})
+    assert watchdog.stuck({"pump": WELL[0], "fan": WELL[0]}) == ("pump",)
+    assert watchdog.due(HALF + 21, {"pump": WELL[1]})
+
+
+def test_without_sources_it_is_a_timer() -> None:
+    assert Watchdog(LIMIT, START).due(HALF, {})
+
+
+# --- What it writes for the journal ---
+
+
+@pytest.fixture
+def root_logger() -> Iterator[logging.Logger]:
+    """The root logger, which is put back as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield root
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def logged(root: logging.Logger, path: Path, monkeypatch: pytest.MonkeyPatch, journal: str | None) -> list[str]:
+    """Return the lines that three records and a traceback become in the file `path`, which is stderr.
+
+    journal: the value of JOURNAL_STREAM; "right" for the one of that file.
+    """
+    with path.open("w") as stderr:
+        found = os.fstat(stderr.fileno())
+        monkeypatch.setattr(sys, "stderr", stderr)
+        monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+        if journal is not None:
+            monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}" if journal == "right" else journal)
+        set_up_logging("debug")
+        root.debug("quiet")
+        root.info("%s: listening", "pump")
+        root.warning("lost")
+        try:
+            int("two\nlines")
+        except ValueError:
+            root.exception("a defect")
+    return path.read_text().splitlines()
+
+
+def test_journald_gets_a_priority_on_every_line(
+    root_logger: logging.Logger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = logged(root_logger, tmp_path / "stderr", monkeypatch, "right")
+    assert lines[:4] == ["<7>quiet", "<6>pump: listening", "<4>lost", "<3>a defect"]
+    assert lines[4] == "<3>Traceback (most recent call last):"
+    assert all(line.startswith("<3>") for line in lines[4:])
+
+
+@pytest.mark.parametrize("journal", [None, "1:2", "", "right:wrong"])
+def test_everybody_else_gets_the_time(
+    root_logger: logging.Logger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal: str | None
+) -> None:
+    """JOURNAL_STREAM is inherited: what redirects stderr to a file is not talking to journald."""
+    lines = logged(root_logger, tmp_path / "stderr", monkeypatch, journal)
+    time, text = lines[1].split(" ", 1)
+    assert text == "pump: listening"
+    assert time.endswith("Z")
+    assert len(time) == len("2026-11-23T21:45:00.123Z")
+
+
+# --- Installing it, into a folder, with a program that only looks like ours ---
+
+
+def stand_in(folder: Path, version: str, *, demo: bool = True) -> Path:
+    """Make a wheel that is installed in no time: no dependencies, and a command that prints its version."""
+    path = folder / f"earshot-{version}-py3-none-any.whl"
+    info = f"earshot-{version}.dist-info"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr("edge/__init__.py", f"def main():\n    print({version!r})\n")
+        if demo:
+            wheel.writestr("edge/demo/detector/detector.json", "{}")
+            wheel.writestr("edge/demo/recordings/pump.flac", "")
+        meta = f"Metadata-Version: 2.1\nName: earshot\nVersion: {version}\nProvides-Extra: web\n"
+        wheel.writestr(f"{info}/METADATA", meta)
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: us\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/entry_points.txt", "[console_scripts]\nearshot = edge:main\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    return path
+
+
+def script(name: str, *arguments: str | Path, code: int = 0) -> str:
+    """Run systemd/NAME; return what it said."""
+    program("systemctl")
+    done = subprocess.run(
+        [SYSTEMD / name, *arguments],
+        env={**environment(), "PY": sys.executable, "PIP_NO_INDEX": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout
+    return done.stdout
+
+
+def files(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir() or path.is_symlink()}
+
+
+def test_installed_upgraded_and_removed(tmp_path: Path) -> None:
+    root = tmp_path / "image"
+    root.mkdir()
+    script("install", "--root", root, stand_in(tmp_path, "1.0"))
+
+    opt, etc = root / "opt/earshot", root / "etc/earshot"
+    command = (opt / "bin/earshot").read_text().splitlines()[0]
+    assert command == "#!/opt/earshot/bin/python" or command.startswith("#!/opt/earshot/bin/python3")
+    assert str(root) not in (opt / "pyvenv.cfg").read_text()
+    assert (root / "usr/local/bin/earshot").readlink() == Path("/opt/earshot/bin/earshot")
+    assert (root / "etc/systemd/system/multi-user.target.wants/earshot.service").is_symlink()
+    assert (root / "etc/systemd/system/earshot.service").read_bytes() == UNIT.read_bytes()
+    assert stat.S_IMODE((etc / "mqtt-password").stat().st_mode) == 0o600
+    assert (etc / "mqtt-password").read_bytes() == b""
+    config = load(etc / "config.yaml")
+    (source,) = config.sources
+    assert source.detector == Path("/opt/earshot/demo/detector")
+    assert getattr(source, "path", None) == Path("/opt/earshot/demo/recordings")
+    assert config.mqtt.host == "localhost"
+    assert (opt / "demo/detector/detector.json").is_file()
+
+    # What a site has written is not touched; a program that is none leaves the old one in its place.
+    (etc / "config.yaml").write_text("mine\n")
+    (etc / "mqtt-password").write_text("secret\n")
+    before = files(root)
+    assert "no Earshot" in script("install", "--root", root, stand_in(tmp_path, "3.0", demo=False), code=1)
+    assert files(root) == before
+    script("install", "--root", root, stand_in(tmp_path, "2.0"))
+    assert (etc / "config.yaml").read_text() == "mine\n"
+    assert (etc / "mqtt-password").read_text() == "secret\n"
+    assert list(opt.glob("lib/python3*/site-packages/earshot-*")) == [
+        next(opt.glob("lib/python3*/site-packages")) / "earshot-2.0.dist-info"
+    ]
+
+    # Nobody is there to ask: what is the site's stays. The script may be the installed one.
+    told = script("uninstall", "--root", root)
+    assert files(root) == {"etc/earshot/config.yaml", "etc/earshot/mqtt-password"}
+    assert f"kept: {etc}" in told
+    (root / "var/lib/private/earshot").mkdir(parents=True)
+    script("uninstall", "--purge", "--root", root)
+    assert files(root) == set()
+    assert not any((root / name).exists() for name in ("opt/earshot", "etc/earshot", "var/lib/private/earshot"))
+    script("uninstall", "--purge", "--root", root)  # a second time is nothing
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "told"),
+    [
+        ("install", ["--frobnicate"], "--frobnicate: expected --now, --root FOLDER, or what to install"),
+        ("install", ["--root", "/nowhere"], "--root /nowhere: expected a folder that is there"),
+        ("install", ["--root", ".", "nothing.whl"], "nothing.whl: no such file or folder"),
+        ("install", ["--root", ".", "--now"], "nothing can be started in an image"),
+        ("uninstall", ["everything"], "everything: expected --purge, --keep or --root FOLDER"),
+    ],
+)
+def test_a_script_that_is_asked_for_something_else_does_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert told in script(name, *arguments, code=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["install", "uninstall"])
+def test_the_scripts_say_what_they_are(name: str) -> None:
+    assert f"sudo systemd/{name}" in script(name, "--help")
+    assert "set -euo" not in script(name, "--help")

@@ -13,10 +13,10 @@ from edge.archive import BLOCK_SAMPLES, readings_of
 from edge.commands.options import channel_option, detector_option, section_option
 from edge.config import EventSettings, load
 from edge.detector import Detector, Section
-from edge.errors import EarshotError
-from edge.event import Event, EventDetector, moved_bands
-from edge.frontend import Frontend
+from edge.errors import ConfigError, EarshotError
+from edge.event import Event
 from edge.golden import verify
+from edge.judge import Judge
 from edge.line import Line, Reading
 from edge.naming import section_of
 from edge.source import find_audio
@@ -56,6 +56,8 @@ def command(
         try:
             replay = _Replay(file, detector, section_of(file, detector, section), settings, as_json)
             replay.run(channel, block_samples)
+        except ConfigError:
+            raise
         except EarshotError as error:
             log.warning("skipped: %s", error)
             n_bad += 1
@@ -73,28 +75,23 @@ class _Replay:
         self._shown = click.format_filename(file)  # a name need not be UTF-8, and a terminal takes nothing else
         self._section = section
         self._rate_hz = detector.frontend.sample_rate_hz
-        self._score_name = settings.score or detector.card.score
-        if self._score_name not in section.card.thresholds:
-            raise EarshotError(f"{file}: no {self._score_name} for {section.card.name}")
-        threshold = section.card.thresholds[self._score_name]
-        self._events = EventDetector(settings, threshold if settings.threshold is None else settings.threshold)
+        self._judge = Judge(settings, detector, section)
         self._line = Line(detector, section)
-        self._edges_hz = Frontend(detector.frontend).band_edges_hz
         self._as_json = as_json
         self._scores: list[float] = []
 
     def run(self, channel: int, block_samples: int) -> None:
         for reading in readings_of(self._line, self._file, channel=channel, block_samples=block_samples):
-            self._judge(reading)
-        for event in self._events.interrupt("source_lost"):
+            self._hear(reading)
+        for event in self._judge.interrupt("source_lost"):
             self._print_event(event)
         if not self._as_json:
             highest = f"highest score {max(self._scores):.3f}" if self._scores else "no score"
-            click.echo(f"{self._shown}: {len(self._scores)} windows, {highest}, threshold {self._events.threshold:.3f}")
+            click.echo(f"{self._shown}: {len(self._scores)} windows, {highest}, threshold {self._judge.threshold:.3f}")
 
-    def _judge(self, reading: Reading) -> None:
+    def _hear(self, reading: Reading) -> None:
         end_seconds = reading.end_sample / self._rate_hz
-        score = reading.scores.get(self._score_name)
+        score = self._judge.score_of(reading)
         if self._as_json:
             record = {
                 "type": "reading",
@@ -103,20 +100,14 @@ class _Replay:
                 "end_sample": reading.end_sample,
                 "end_seconds": end_seconds,
                 "score": score,
-                "threshold": self._events.threshold,
+                "threshold": self._judge.threshold,
                 "level_dbfs": reading.level_dbfs,
                 "fault": reading.fault,
             }
             click.echo(json.dumps(record))
-        if score is None:
-            events = self._events.interrupt("source_lost")
-        else:
+        if score is not None:
             self._scores.append(score)
-            own = self._section.statistics
-            normal = own.nearest_normal(reading.band_level)
-            bands = moved_bands(reading.band_level, normal, own.band_deviation, self._edges_hz)
-            events = self._events.step(end_seconds, score, bands)
-        for event in events:
+        for event in self._judge.hear(reading, end_seconds):
             self._print_event(event)
 
     def _print_event(self, event: Event) -> None:

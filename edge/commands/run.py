@@ -3,13 +3,17 @@
 import json
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
 
 from edge.cli import set_up_logging
 from edge.config import Config, load
-from edge.daemon import Daemon, Record
+from edge.errors import ConfigError
+from edge.listener import Record
+from edge.service import Service
 
 
 @click.command("run", short_help="Listen to every source and publish over MQTT.")
@@ -23,21 +27,30 @@ def command(path: Path, seconds: float | None, as_json: bool) -> None:
     if config.mqtt.host is None:
         _run_demo(config, seconds, as_json)
     else:
-        _run(config, seconds, as_json)
+        _run(partial(_read, path), seconds, as_json)
 
 
-def _run(config: Config, seconds: float | None, as_json: bool) -> None:
+def _read(path: Path) -> Config:
+    config = load(path)
+    if config.mqtt.host is None:
+        raise ConfigError(f"{path}: mqtt.host is null: expected a broker; the demo's own is for a start by hand")
+    set_up_logging(config.log.level)
+    return config
+
+
+def _run(read: Callable[[], Config], seconds: float | None, as_json: bool) -> None:
     def print_record(record: Record) -> None:
         try:
             sys.stdout.write(json.dumps(record) + "\n")
             sys.stdout.flush()
         except BrokenPipeError:  # the reader has left, as `head` does
-            daemon.stop()
+            service.stop()
 
-    daemon = Daemon(config, print_record if as_json else None)
+    service = Service(read, print_record if as_json else None)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: daemon.stop())
-    daemon.run(seconds)
+        signal.signal(number, lambda *_: service.stop())
+    signal.signal(signal.SIGHUP, lambda *_: service.reload())
+    service.run(seconds)
 
 
 def _run_demo(config: Config, seconds: float | None, as_json: bool) -> None:
@@ -49,5 +62,6 @@ def _run_demo(config: Config, seconds: float | None, as_json: bool) -> None:
     with DemoBroker(config.mqtt.port) as broker:
         # A visitor has less than a minute; ten seconds between two states would show three of them.
         mqtt = config.mqtt.model_copy(update={"host": broker.host, "port": broker.port, "state_seconds": 2.0})
+        demo = config.model_copy(update={"mqtt": mqtt})
         with Subscriber(broker.port, f"{mqtt.topic_prefix}/#", quiet=as_json):
-            _run(config.model_copy(update={"mqtt": mqtt}), seconds, as_json)
+            _run(lambda: demo, seconds, as_json)

@@ -21,7 +21,7 @@ class Block:
     They are not clipped, for that would add harmonics that nobody heard.
 
     start_sample  position of the first sample in this stretch of sound, in samples of 16 kHz; 0 where it starts anew
-    time          capture time of the first sample, UNIX seconds: the start of the stretch + start_sample / 16000
+    time          capture time of the first sample by `time.monotonic()`: start of the stretch + start_sample / 16000
     recording     what a person calls this stretch: the path of the file, "stdin", the name of the device
     starts_anew   nothing connects it to the block before (the first one, a new file, a gap): reset every cache
     """
@@ -43,23 +43,38 @@ class Source(Protocol):
         """Let `blocks()` end soon, waiting or not. May be called from any thread, and more than once."""
 
 
+DRIFT_SECONDS: Final = 600.0
+"""How slowly a stretch follows its card: what a block is late by is made good over ten minutes, so that the jitter of a
+driver, tens of milliseconds, moves nothing, and a crystal 100 ppm off, 9 s a day, is 60 ms out."""
+
+MOST_DRIFT: Final = 1e-3
+"""No crystal is worse: what is off by more, after a stall that lost nothing, is caught up with at this rate."""
+
+
 class Stretch:
-    """Stamps the blocks of one unbroken stretch of sound: by counting samples, never by looking at a clock."""
+    """Stamps the blocks of one unbroken stretch of sound: by counting samples, and a card's count is no clock's.
+
+    Where each block comes with the time at which it was captured, the stretch follows slowly; else it only counts.
+    """
 
     def __init__(self, recording: str, *, start_time: float) -> None:
-        """start_time: capture time of the first sample, UNIX seconds."""
+        """start_time: capture time of the first sample, by `time.monotonic()`."""
         self.recording = recording
         self.start_time = start_time
         self.n_samples = 0
 
     @property
     def end_time(self) -> float:
-        """Capture time of the sample that would come next, UNIX seconds."""
+        """Capture time of the sample that would come next."""
         return self.start_time + self.n_samples / SAMPLE_RATE_HZ
 
-    def block(self, samples: Samples) -> Block:
-        """Return the next block; `samples` must not be empty."""
-        start = self.n_samples
+    def block(self, samples: Samples, captured_at: float | None = None) -> Block:
+        """Return the next block; `samples` must not be empty. captured_at: when its first one was, as far as known."""
+        start, seconds = self.n_samples, samples.size / SAMPLE_RATE_HZ
+        if captured_at is not None:
+            late_seconds = captured_at - self.end_time
+            most = MOST_DRIFT * seconds
+            self.start_time += min(max(late_seconds * seconds / DRIFT_SECONDS, -most), most)
         block = Block(samples, start, self.end_time, self.recording, starts_anew=start == 0)
         self.n_samples += samples.size
         return block

@@ -93,7 +93,7 @@ class FolderSource:
         channel     which one, counted from 0; never a mix of them
         realtime    hand each block out when a microphone would: at its last sample, by the monotonic clock
         loop        begin again after the last file, with the files that are there by then
-        start_time  UNIX seconds of the first sample; None: when `blocks()` begins
+        start_time  of the first sample, by `monotonic`; None: when `blocks()` begins
         on_skip     called with the file and the reason, which names the file too
         wait        sleeps for so many seconds or until `close()`; with `monotonic` a clock that a test can hold
         """
@@ -114,8 +114,8 @@ class FolderSource:
         Raises SourceError if the folder is not there, holds nothing or vanishes, and after a pass without any sound:
         a loop over nothing but damage would run hot and say nothing.
         """
-        start_time = time.time() if self.start_time is None else self.start_time
         started = self._monotonic()
+        start_time = started if self.start_time is None else self.start_time
         n_samples = 0
         while True:
             n_before = n_samples

@@ -54,12 +54,14 @@ class PcmStream:
         block_samples: int = 1600,
         timeout_seconds: float = 10.0,
         name: str = "stdin",
+        held: bytes = b"",
     ) -> None:
         """Read nothing yet.
 
         stream           read by its file descriptor if it has one, past any buffer: nobody else may have read from it
         block_samples    the most a block has, about, in samples of 16 kHz
         timeout_seconds  how long nothing may come: a pipe that is open and silent hears no machine
+        held             what another `PcmStream` has read of a frame that was not whole yet, when it was closed
         Raises ValueError for settings that fit no stream.
         """
         if not 0 <= channel < channels:
@@ -75,8 +77,8 @@ class PcmStream:
         self._stream = stream
         self._frame_bytes = SAMPLE_BYTES[sample_format] * channels
         self._read_bytes = self._frame_bytes * max(1, block_samples * rate_hz // SAMPLE_RATE_HZ)
-        self._held = b""  # what came of a frame that is not whole yet
-        self._begun = False
+        self.held = held  # what came of a frame that is not whole yet
+        self._begun = bool(held)
         self._closed = threading.Event()
 
     def blocks(self) -> Iterator[Block]:
@@ -89,7 +91,7 @@ class PcmStream:
         resample = Resampler(self.rate_hz)
         stretch = None
         for samples in self._samples():
-            stretch = stretch or Stretch(self.name, start_time=time.time() - samples.size / self.rate_hz)
+            stretch = stretch or Stretch(self.name, start_time=time.monotonic() - samples.size / self.rate_hz)
             converted = resample(samples)
             if converted.size:
                 yield stretch.block(converted)
@@ -116,14 +118,14 @@ class PcmStream:
     def _whole_frames(self) -> Iterator[bytes]:
         read = self._reader()
         while piece := read():
-            data = self._held + piece
-            self._held = data
+            data = self.held + piece
+            self.held = data
             if not self._begun and len(data) < 4:
                 continue
             self._check_beginning(data)
 
             n_whole = len(data) - len(data) % self._frame_bytes
-            self._held = data[n_whole:]
+            self.held = data[n_whole:]
             if n_whole:
                 yield data[:n_whole]
 
@@ -141,9 +143,9 @@ class PcmStream:
     def _check_end(self) -> None:
         if self._closed.is_set():
             return
-        if self._held:
+        if self.held:
             log.warning(
-                "%s: ended within a frame: %d byte(s) of %d left over", self.name, len(self._held), self._frame_bytes
+                "%s: ended within a frame: %d byte(s) of %d left over", self.name, len(self.held), self._frame_bytes
             )
         if not self._begun:
             raise SourceError(f"{self.name}: ended before any sound came")

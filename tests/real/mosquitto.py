@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -22,6 +23,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 HOST: Final = "127.0.0.1"
 PATIENCE_SECONDS: Final = 20.0
 """How long a condition may take to come true: far longer than it does, since the machine may be busy."""
+
+SOAK: Final = int(os.environ.get("EARSHOT_SOAK", "1"))
+"""How many times as much a counted test does: 20 for 100 deaths of the broker and 200 of the publisher."""
 
 
 def program(name: str) -> str:
@@ -45,8 +49,22 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
 class Mosquitto:
     """The broker, from `start` to the end of the `with` block; it keeps its port and its memory over a `kill`."""
 
-    def __init__(self, folder: Path, *, password: tuple[str, str] | None = None, tls: bool = False) -> None:
-        """Write its configuration into `folder`; `password` is the only name and password it lets in."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        password: tuple[str, str] | None = None,
+        tls: bool = False,
+        asks_for_certificates: bool = False,
+        valid_from: datetime | None = None,
+        may: str | None = None,
+    ) -> None:
+        """Write its configuration into `folder`.
+
+        password: the only name and password it lets in; asks_for_certificates: let in only who has one of our
+        authority (client.crt, client.key in `folder`); valid_from: when its own certificate begins; may: the only
+        permission that is given, in the words of an access list.
+        """
         self.host = HOST
         self.port = _free_port()
         self.ca_file = folder / "ca.crt"
@@ -73,8 +91,13 @@ class Mosquitto:
             _run(program("mosquitto_passwd"), "-b", "-c", str(passwords), *password)
             lines.append(f"password_file {passwords}")
         if tls:
-            _make_certificates(folder)
+            _make_certificates(folder, valid_from or datetime.now(UTC) - timedelta(days=1))
             lines += [f"certfile {folder}/server.crt", f"keyfile {folder}/server.key"]
+        if asks_for_certificates:
+            lines += [f"cafile {self.ca_file}", "require_certificate true"]
+        if may:
+            (folder / "acl").write_text(f"{may}\n")
+            lines.append(f"acl_file {folder}/acl")
         self._config_file.write_text("\n".join(lines) + "\n")
         self._log_file.touch()
 
@@ -174,6 +197,10 @@ class Listener:
     def wait_until_subscribed(self) -> None:
         wait_until(self._subscribed.is_set, "the listener is subscribed")
 
+    def say(self, topic: str, payload: str | bytes, *, retain: bool = False) -> None:
+        """Publish something, QoS 1."""
+        self._client.publish(topic, payload, qos=1, retain=retain)
+
     def payloads(self, topic: str) -> list[str]:
         """Return what has come on `topic` so far, oldest first."""
         return [message.payload for message in list(self.messages) if message.topic == topic]
@@ -185,7 +212,7 @@ class Listener:
         wait_until(lambda: self.last(topic) == payload, f"{topic} says {payload}")
 
     def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
-        self.messages.append(Message(message.topic, message.payload.decode(), message.retain))
+        self.messages.append(Message(message.topic, message.payload.decode(errors="surrogateescape"), message.retain))
 
 
 def _free_port() -> int:
@@ -195,19 +222,34 @@ def _free_port() -> int:
         return port
 
 
-def _make_certificates(folder: Path) -> None:
-    """Write ca.crt, an authority of our own, and server.crt and server.key for localhost; elliptic keys are quick."""
+def _make_certificates(folder: Path, valid_from: datetime) -> None:
+    """Write ca.crt, an authority of our own, and server.crt for localhost and client.crt, with keys beside them."""
     openssl = program("openssl")
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout"]
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout"]  # elliptic keys are quick
     (folder / "server.ext").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nauthorityKeyIdentifier=keyid\n")
-    signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"]
+    (folder / "client.ext").write_text("authorityKeyIdentifier=keyid\n")
+    (folder / "ca.cnf").write_text(
+        "[ca]\ndefault_ca=own\n[own]\ndatabase=index\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\n"
+        "policy=names\n[names]\ncommonName=supplied\n"
+    )
+    (folder / "index").touch()
+    (folder / "serial").write_text("01\n")
     authority = ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
-    for arguments in (
-        ["req", "-x509", *key, "ca.key", "-out", "ca.crt", "-subj", "/CN=our own authority", "-days", "2", *authority],
-        ["req", *key, "server.key", "-out", "server.csr", "-subj", "/CN=localhost"],
-        ["x509", "-req", "-in", "server.csr", "-out", "server.crt", "-days", "2", "-extfile", "server.ext", *signed],
-    ):
-        _run(openssl, *arguments, folder=folder)
+    _run(
+        *(openssl, "req", "-x509", *key, "ca.key", "-out", "ca.crt", "-subj", "/CN=our own authority", *authority),
+        *("-days", "2"),
+        folder=folder,
+    )
+    # Only `openssl ca` can date a certificate as we like, in the versions that are about.
+    dates = [f"{date:%Y%m%d%H%M%SZ}" for date in (valid_from, valid_from + timedelta(days=3))]
+    signed = ["-batch", "-notext", "-config", "ca.cnf", "-cert", "ca.crt", "-keyfile", "ca.key"]
+    for name, subject in (("server", "localhost"), ("client", "earshot")):
+        _run(openssl, "req", *key, f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={subject}", folder=folder)
+        _run(
+            *(openssl, "ca", *signed, "-startdate", dates[0], "-enddate", dates[1], "-extfile", f"{name}.ext"),
+            *("-in", f"{name}.csr", "-out", f"{name}.crt"),
+            folder=folder,
+        )
 
 
 def _run(*command: str, folder: Path | None = None) -> None:

@@ -5,129 +5,32 @@ Needs mosquitto.
 
 import json
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
 
-import jsonschema
-import numpy as np
 import pytest
 
-from edge import detector as detectors
-from edge.source import read_samples
-from tests.conftest import COMMAND, DEMO, environment
+from tests.conftest import DEMO
+from tests.real.daemon import (
+    DETECTOR,
+    END_SECONDS,
+    PUMP,
+    SOUND,
+    Earshot,
+    check_schemas,
+    events_of,
+    listening,
+    states_of,
+    wait_for_event,
+)
 from tests.real.mosquitto import Listener, Mosquitto, wait_until
-from tests.test_publisher import SCHEMAS
-
-DETECTOR = detectors.read(DEMO / "detector")
-PUMP: Final = "earshot/hall/pump"
-END_SECONDS: Final = 5.0
-
-EVERY_WINDOW_IS_ABNORMAL: Final = "event: {threshold: 0.0, on_delay: {windows: 1, of: 1}}\n"
 
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Mosquitto]:
     with Mosquitto(tmp_path) as running:
         yield running
-
-
-class Earshot:
-    """`earshot run` in a process of its own, as long as the `with` block lasts."""
-
-    def __init__(
-        self, folder: Path, source: str, broker: Mosquitto, *, event: str = "", json_out: bool = False
-    ) -> None:
-        """Write the configuration of one source, `source` being all but its name and detector."""
-        self._config = folder / "config.yaml"
-        self._stderr = folder / "earshot.log"
-        self._options = ["--json"] if json_out else []
-        self._config.write_text(
-            f"node: hall\nsources: [{{name: pump, {source}, detector: {DETECTOR.path}}}]\n{event}"
-            f"mqtt: {{host: {broker.host}, port: {broker.port}, state_seconds: 0.5}}\n"
-        )
-
-    def __enter__(self) -> "Earshot":
-        with self._stderr.open("wb") as stderr:
-            self.process = subprocess.Popen(
-                [*COMMAND, "run", "--config", self._config, *self._options],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                env=environment(),
-            )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.communicate()
-
-    def hear(self, samples: np.ndarray) -> None:
-        """Hand samples to its standard input, which stays open."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(np.round(samples * 32_767).astype("<i2").tobytes())
-        self.process.stdin.flush()
-
-    def reading(self) -> dict[str, Any]:
-        """Wait for the next reading on its standard output."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            record: dict[str, Any] = json.loads(line)
-            if record["type"] == "reading":
-                return record
-        pytest.fail(f"ended without a reading: {self.log()}")
-
-    def end(self) -> float:
-        """Ask it to end as systemd does; return how many seconds that took."""
-        start = time.monotonic()
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(4 * END_SECONDS)
-        return time.monotonic() - start
-
-    def log(self) -> str:
-        return self._stderr.read_text()
-
-
-@contextmanager
-def listening(folder: Path, broker: Mosquitto, *, json_out: bool = False) -> Iterator[Earshot]:
-    """Hear one window and three hops through a pipe that stays open; every window is an episode."""
-    with Earshot(folder, "type: stdin", broker, event=EVERY_WINDOW_IS_ABNORMAL, json_out=json_out) as earshot:
-        earshot.hear(SOUND)
-        yield earshot
-
-
-SOUND = read_samples(next((DEMO / "recordings").glob("*.flac")))[
-    : DETECTOR.plan.window_samples + 3 * DETECTOR.plan.hop_samples
-]
-
-
-def events_of(listener: Listener) -> list[dict[str, Any]]:
-    return [json.loads(payload) for payload in listener.payloads(f"{PUMP}/event")]
-
-
-def states_of(listener: Listener) -> list[dict[str, Any]]:
-    return [json.loads(payload) for payload in listener.payloads(f"{PUMP}/state")]
-
-
-def wait_for_event(listener: Listener, kind: str) -> dict[str, Any]:
-    wait_until(lambda: kind in [event["kind"] for event in events_of(listener)], f"an episode is {kind}")
-    return next(event for event in events_of(listener) if event["kind"] == kind)
-
-
-def check_schemas(listener: Listener) -> None:
-    """Every JSON payload keeps its schema, and every other topic one of its two words."""
-    words = {"status": {"online", "offline"}, "availability": {"online", "offline"}, "anomaly": {"ON", "OFF"}}
-    assert listener.messages
-    for message in listener.messages:
-        leaf = message.topic.rsplit("/", 1)[-1]
-        if leaf in SCHEMAS:
-            jsonschema.validate(json.loads(message.payload), SCHEMAS[leaf])
-        else:
-            assert message.payload in words[leaf], message
 
 
 # --- What it says ---
@@ -248,4 +151,61 @@ def test_a_late_broker_hears_how_things_are(broker: Mosquitto, tmp_path: Path) -
                 assert states_of(late)[0]["status"] == "listening"
                 assert states_of(late)[0]["episode"] == events_of(listener)[0]["id"]
                 assert not events_of(late)
+    check_schemas(listener)
+
+
+# --- A new configuration while it runs ---
+
+
+def test_sighup_takes_a_new_configuration_or_keeps_the_old_one_with_the_reason(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
+    with Listener(broker) as listener, listening(tmp_path, broker, json_out=True) as earshot:
+        opened = wait_for_event(listener, "opened")
+        good = earshot.config.read_text()
+
+        earshot.config.write_text(good.replace("threshold: 0.0", "threshold: loud"))
+        earshot.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "the configuration stays as it was" in earshot.log(), "the wrong one is refused")
+        assert "event.threshold" in earshot.log()
+        earshot.hear(SOUND[: 2 * DETECTOR.plan.hop_samples])
+        earshot.reading()
+        assert not [event for event in events_of(listener) if event["kind"] == "closed"]
+
+        earshot.config.write_text(good.replace("threshold: 0.0", "threshold: 99.0"))
+        earshot.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "the new configuration is in force" in earshot.log(), "the right one is taken")
+        closed = wait_for_event(listener, "closed")
+        assert (closed["id"], closed["reason"]) == (opened["id"], "shutdown")
+        earshot.hear(SOUND)  # the window has to fill anew
+        while (reading := earshot.reading())["threshold"] != 99.0:
+            pass
+        assert reading["end_sample"] == DETECTOR.plan.window_samples
+        listener.wait_for("earshot/hall/status", "online")
+        assert listener.last(f"{PUMP}/anomaly") == "OFF"
+        assert earshot.end() < END_SECONDS
+        assert earshot.process.returncode == 0
+
+
+# --- What a person may say ---
+
+
+def test_an_episode_is_acknowledged_and_shelved_over_mqtt(broker: Mosquitto, tmp_path: Path) -> None:
+    with Listener(broker) as listener, listening(tmp_path, broker) as earshot:
+        opened = wait_for_event(listener, "opened")
+        listener.say(f"{PUMP}/cmd/acknowledge", json.dumps(opened["id"]))
+        wait_until(lambda: listener.payloads(f"{PUMP}/cmd/result"), "the command is answered")
+        listener.say(f"{PUMP}/cmd/shelve", '{"minutes": 10}')
+        wait_until(lambda: len(listener.payloads(f"{PUMP}/cmd/result")) == 2, "the second is answered")
+        earshot.hear(SOUND[: 2 * DETECTOR.plan.hop_samples])
+        closed = wait_for_event(listener, "closed")
+        assert (closed["id"], closed["reason"], closed["acknowledged"]) == (opened["id"], "shelved", True)
+        wait_until(lambda: states_of(listener)[-1]["shelved_until"], "the state says so")
+        listener.say(f"{PUMP}/cmd/threshold", '{"value": 1e6}')
+        listener.say(f"{PUMP}/cmd/shelve", '{"minutes": 0}')
+        wait_until(lambda: len(listener.payloads(f"{PUMP}/cmd/result")) == 4, "both are answered")
+        earshot.hear(SOUND[: 2 * DETECTOR.plan.hop_samples])
+        wait_until(lambda: states_of(listener)[-1]["threshold"] == 1e6, "the threshold is another")
+        assert states_of(listener)[-1]["shelved_until"] is None
+        assert [event["kind"] for event in events_of(listener)].count("opened") == 1
     check_schemas(listener)

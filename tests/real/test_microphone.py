@@ -1,188 +1,345 @@
-"""The microphone source on real PortAudio, which hears a microphone made of software (PulseAudio's pipe-source).
+"""Microphones on real PortAudio, in the process that the product gives them, through all that befalls them.
 
-    apt-get install -y --no-install-recommends libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils
+    apt-get install --no-install-recommends libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils gcc libc6-dev
 
-PortAudio looks for devices once, when it is loaded: each test listens in a process of its own.
+With EARSHOT_SOAK=50 the microphone is taken away fifty times.
 """
 
-import json
 import os
-import shutil
+import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-RATE_HZ = 48_000
-
-LISTENER = """
-import json, logging, sys
 from edge.errors import SourceError
-from edge.source import Microphone
+from edge.source import Block, Input, Microphone, Samples, describe_input, microphones
+from edge.source.sound_card import Inbox, SoundCard
+from tests.real.microphone import SOAK, Faults, Frames, VirtualMicrophone, children, heard_here
+from tests.real.mosquitto import wait_until
 
-logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-settings = json.loads(sys.argv[1])
-n_wanted = settings.pop("n_wanted")
-microphone = Microphone(**settings)
-n_heard = 0
-try:
-    for block in microphone.blocks():
-        n_heard += block.samples.size
-        sys.stdout.buffer.write(block.samples.tobytes())
-        print(block.start_sample, block.time, block.starts_anew, block.recording, sep="|", file=sys.stderr)
-        if n_heard >= n_wanted:
-            microphone.close()
-except SourceError as error:
-    sys.exit(f"SourceError: {error}")
-"""
-
-
-class VirtualMicrophone:
-    """A sound server of its own, in a folder of its own, whose only input is a named pipe: two channels, 48 kHz."""
-
-    def __init__(self, folder: Path) -> None:
-        self.pipe = folder / "microphone"
-        self.environment = {**os.environ, "XDG_RUNTIME_DIR": str(folder), "PULSE_SERVER": f"unix:{folder}/server"}
-        self.server = subprocess.Popen(
-            [
-                *("pulseaudio", "-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1"),
-                *("--disable-shm=yes", f"--load=module-native-protocol-unix socket={folder}/server auth-anonymous=1"),
-                f"--load=module-pipe-source source_name=mic file={self.pipe} format=s16le rate={RATE_HZ} channels=2",
-            ],
-            env=self.environment,
-            stderr=subprocess.DEVNULL,
-        )
-
-    def wait_until_ready(self) -> None:
-        give_up = time.monotonic() + 10
-        while not self._answers():
-            if time.monotonic() > give_up or self.server.poll() is not None:
-                pytest.skip("PulseAudio does not start here")
-            time.sleep(0.02)
-
-    def _answers(self) -> bool:
-        command = ["pactl", "list", "short", "sources"]
-        answer = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
-        return "mic" in answer.stdout
-
-    def play(self, samples: NDArray[np.int16], stop: threading.Event) -> None:
-        """Feed samples, shape (n, 2), at the pace they are heard at, then silence until `stop`."""
-        step = RATE_HZ // 50
-        due = time.monotonic()
-        with suppress(BrokenPipeError), self.pipe.open("wb", buffering=0) as pipe:
-            at = 0
-            while not stop.is_set():
-                piece = samples[at : at + step] if at < len(samples) else np.zeros((step, 2), np.int16)
-                pipe.write(piece.tobytes())
-                at += step
-                due += step / RATE_HZ
-                stop.wait(max(0.0, due - time.monotonic()))
+NOISE: Final = np.random.default_rng(0).integers(-(2**15), 2**15, (24_000, 2), np.int16)
+"""No two stretches of it are alike, and every value of 16 bits is in it, about."""
 
 
 @pytest.fixture
-def microphone() -> Iterator[VirtualMicrophone]:
-    missing = [name for name in ("pulseaudio", "pactl") if not shutil.which(name)]
-    if missing:
-        pytest.skip(f"{', '.join(missing)} not installed")
-    try:
-        import sounddevice  # noqa: F401 # only whether PortAudio is there
-    except OSError as error:
-        pytest.skip(str(error))
-
-    folder = Path(tempfile.mkdtemp(prefix="mic-"))  # short: the path of a socket has at most 107 bytes
-    virtual = VirtualMicrophone(folder)
-    try:
-        virtual.wait_until_ready()
-        yield virtual
-    finally:
-        virtual.server.kill()
-        virtual.server.wait()
-        shutil.rmtree(folder)
+def virtual() -> Iterator[VirtualMicrophone]:
+    with VirtualMicrophone() as microphone, heard_here(microphone.environment):
+        before = len(children())
+        yield microphone
+        assert len(children()) == before, "a process was left, or was not collected"
 
 
-@contextmanager
-def playing(microphone: VirtualMicrophone, samples: NDArray[np.int16]) -> Iterator[None]:
-    stop = threading.Event()
-    # A daemon: when nobody listens the pipe fills up, and writing to it waits until the server is gone.
-    feeder = threading.Thread(target=microphone.play, args=(samples, stop), daemon=True)
-    feeder.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        feeder.join(1)
+class Ear:
+    """Listens in a thread and opens again whatever is lost, as the daemon does, only sooner."""
+
+    def __init__(self, microphone: Microphone) -> None:
+        self.microphone = microphone
+        self.blocks: list[Block] = []
+        self.errors: list[str] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._listen)
+
+    def _listen(self) -> None:
+        while not self._over.is_set():
+            try:
+                self.blocks.extend(iter(self.microphone.blocks()))
+            except SourceError as error:
+                self.errors.append(str(error))
+                self._over.wait(0.2)
+
+    def hears(self, n_more: int = 1) -> None:
+        """Return when `n_more` blocks have come."""
+        n = len(self.blocks) + n_more
+        wait_until(lambda: len(self.blocks) >= n, f"{n_more} more block(s): {self.errors[-1:]}")
+
+    def loses(self) -> str:
+        """Return the error that comes next."""
+        n = len(self.errors)
+        wait_until(lambda: len(self.errors) > n, "an error")
+        return self.errors[n]
+
+    def __enter__(self) -> "Ear":
+        self._thread.start()
+        self.hears()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        while self._thread.is_alive():
+            self.microphone.close()
+            self._thread.join(0.1)
 
 
-def listen(microphone: VirtualMicrophone, **settings: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", LISTENER, json.dumps(settings)]
-    return subprocess.Popen(
-        command,
-        env=microphone.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
-    )
+def ear(card: SoundCard) -> Ear:
+    return Ear(Microphone(channel=card.channels[0], card=card))
 
 
-def test_one_channel_of_the_default_microphone_is_heard_at_16_khz_as_it_was_played(
-    microphone: VirtualMicrophone,
-) -> None:
-    seconds = np.arange(2 * RATE_HZ) / RATE_HZ
+def quick_card(device: str | None = None, *, rate_hz: int | None = 16_000, timeout_seconds: float = 1.0) -> SoundCard:
+    return SoundCard(device, channels=[0], rate_hz=rate_hz, timeout_seconds=timeout_seconds)
+
+
+# --- What is heard is what was played ---
+
+
+def heard_in(inbox: Inbox, virtual: VirtualMicrophone, played: Frames) -> Samples:
+    """Return what came in of `played`, at the card's own rate, and a little of the silence around it."""
+    pieces = inbox.pieces()
+    before = next(pieces)
+    virtual.play(played)
+    n_pieces = 3 + 10 * len(played) // virtual.rate_hz
+    return np.concatenate([piece.samples for piece in [before, *islice(pieces, n_pieces + 10)]])
+
+
+@pytest.mark.parametrize(("rate_hz", "channels"), [(16_000, 1), (48_000, 2)])
+def test_every_sample_comes_through_as_it_was_played(rate_hz: int, channels: int) -> None:
+    with VirtualMicrophone(rate_hz=rate_hz, channels=channels) as virtual, heard_here(virtual.environment):
+        card = SoundCard(None, channels=range(channels), rate_hz=rate_hz)
+        # One after the other: through the same child, for the first is still listened to.
+        inboxes = [card.listen(channel) for channel in range(channels)]
+        for channel, inbox in enumerate(inboxes):
+            played = NOISE[:, :channels]
+            heard = heard_in(inbox, virtual, played)
+            expected = played[:, channel].astype(np.float32) / 2**15
+            at = heard.tobytes().find(expected[:64].tobytes()) // 4
+            np.testing.assert_array_equal(heard[at : at + len(expected)], expected)
+        for inbox in inboxes:
+            card.leave(inbox)
+
+
+def test_at_16_khz_the_blocks_are_what_was_played_bit_for_bit(virtual: VirtualMicrophone) -> None:
+    microphone = Microphone(rate_hz=16_000)
+    blocks: list[Block] = []
+    began = time.monotonic()
+    for block in microphone.blocks():
+        if not blocks:
+            virtual.play(NOISE[:, :1])
+        blocks.append(block)
+        if len(blocks) == 30:
+            microphone.close()
+
+    heard = np.concatenate([block.samples for block in blocks])
+    expected = NOISE[:, 0].astype(np.float32) / 2**15
+    at = heard.tobytes().find(expected[:64].tobytes()) // 4
+    np.testing.assert_array_equal(heard[at : at + len(expected)], expected)
+    assert [block.starts_anew for block in blocks] == [True] + [False] * 29
+    assert [block.start_sample for block in blocks] == [1600 * n for n in range(30)]
+    assert began - 0.2 < blocks[0].time < blocks[-1].time < time.monotonic()
+
+
+def test_one_channel_is_heard_at_16_khz_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    seconds = np.arange(3 * 48_000) / 48_000
     left, right = 0.5 * np.sin(2 * np.pi * 440 * seconds), 0.25 * np.sin(2 * np.pi * 1000 * seconds)
-    played = (np.stack([left, right], axis=1) * 2**15).astype(np.int16)
-    began = time.time()
-    with playing(microphone, played):
-        listener = listen(microphone, channel=1, rate_hz=RATE_HZ, n_wanted=24_000, timeout_seconds=20)
-        heard_bytes, talk = listener.communicate(timeout=60)
+    with VirtualMicrophone(rate_hz=48_000, channels=2) as virtual, heard_here(virtual.environment):
+        microphone = Microphone(channel=1, rate_hz=48_000)
+        blocks = microphone.blocks()
+        next(blocks)
+        virtual.play((np.stack([left, right], axis=1) * 2**15).astype(np.int16))
+        heard = np.concatenate([block.samples for block in islice(blocks, 22)])
+        blocks.close()  # type: ignore[attr-defined] # a generator
 
-    assert listener.returncode == 0, talk.decode()
-    heard = np.frombuffer(heard_bytes, np.float32)
-    lines = [line.split("|") for line in talk.decode().splitlines() if line.count("|") == 3]
-    assert "48000 Hz 2 ch -> 16000 Hz ch 1" in talk.decode()
-    assert [line[2] for line in lines] == ["True"] + ["False"] * (len(lines) - 1)
-    assert float(lines[-1][1]) - float(lines[0][1]) == pytest.approx(int(lines[-1][0]) / 16_000)
-    assert began - 1 < float(lines[0][1]) < time.time()
-
-    # From wherever the listener came in: a tone of 1 kHz at 0.25, and nothing of the other channel's 440 Hz.
-    spectrum = np.abs(np.fft.rfft(heard[4000:20_000])) / 8000
+    # A tone of 1 kHz at 0.25, and nothing of the other channel's 440 Hz.
+    spectrum = np.abs(np.fft.rfft(heard[-16_000:])) / 8000
     assert spectrum[1000] == pytest.approx(0.25, rel=0.01)
     assert spectrum[440] < 1e-3
+    assert "default: 48000 Hz 2 ch -> 16000 Hz ch 1" in caplog.text
 
 
-def test_a_microphone_that_gives_nothing_is_an_error_in_time(microphone: VirtualMicrophone) -> None:
+def test_the_channels_of_one_card_share_one_process_and_its_end() -> None:
+    with VirtualMicrophone(channels=2) as virtual, heard_here(virtual.environment):
+        before = set(children())
+        both = microphones({"fan": Input(None, 0, 16_000), "pump": Input(None, 1, 16_000)})
+        with Ear(both["fan"]) as fan:
+            first = set(children()) - before
+            with Ear(both["pump"]) as pump:
+                fan.hears()
+                assert set(children()) - before == first
+                assert len(first) == 1
+            fan.hears()  # the child does not end with the second
+
+            with Ear(both["pump"]) as pump:
+                os.kill(first.pop(), signal.SIGKILL)
+                assert "its process was ended by SIGKILL" in fan.loses()
+                wait_until(lambda: pump.errors, "the other one is told")
+                fan.hears()
+                pump.hears()
+                assert len(set(children()) - before) == 1
+
+        assert set(children()) == before
+        assert [both[name].restarts for name in ("fan", "pump")] == [1, 2]
+
+
+# --- What befalls it ---
+
+
+def test_taken_away_and_given_back_it_is_heard_again(
+    virtual: VirtualMicrophone, record_property: Callable[[str, object], None]
+) -> None:
+    waits = []
+    with ear(quick_card()) as listener:
+        for _ in range(SOAK):
+            virtual.unplug()
+            listener.loses()
+            n_before = len(listener.blocks)
+            virtual.plug()
+            plugged = time.monotonic()
+            listener.hears()  # within PATIENCE_SECONDS, or it fails
+            waits.append(time.monotonic() - plugged)
+            assert listener.blocks[n_before].starts_anew
+    record_property("longest_wait_seconds", round(max(waits), 2))
+    print(f"{SOAK} times; heard again after {np.median(waits):.2f} s, at most {max(waits):.2f} s")
+
+    assert sum(block.starts_anew for block in listener.blocks) == 1 + SOAK
+    assert listener.microphone.restarts == SOAK
+    assert listener.microphone.overruns == 0
+    assert listener.microphone.gap_seconds > 0
+
+
+def test_a_sound_server_that_dies_and_comes_back(virtual: VirtualMicrophone) -> None:
+    with ear(quick_card(timeout_seconds=15)) as listener:
+        virtual.kill()
+        assert listener.loses() == "default: the stream has ended; unplugged?"
+        assert listener.loses().startswith("default input: ")  # there is nothing to open now
+        virtual.start()
+        listener.hears()
+
+
+def test_a_sound_server_that_hangs_and_goes_on(virtual: VirtualMicrophone) -> None:
+    with ear(quick_card()) as listener:
+        virtual.freeze()
+        assert listener.loses() == "default: no sound for 1 s; unplugged, or its driver hangs"
+        virtual.thaw()
+        listener.hears()
+
+
+def test_a_microphone_that_gives_nothing_is_lost_in_time(virtual: VirtualMicrophone) -> None:
+    virtual.mute()
     began = time.monotonic()
-    listener = listen(microphone, n_wanted=1, timeout_seconds=1)  # nobody feeds it: no callback, no sign
-    _, talk = listener.communicate(timeout=60)
-
-    assert "SourceError: default: no sound for 1 s; unplugged, or its driver hangs" in talk.decode()
+    with pytest.raises(SourceError, match="default: no sound for 1 s; unplugged, or its driver hangs"):
+        next(ear(quick_card()).microphone.blocks())
     assert time.monotonic() - began < 20
 
 
-def test_a_sound_server_that_dies_is_an_error_at_once(microphone: VirtualMicrophone) -> None:
-    with playing(microphone, np.zeros((RATE_HZ, 2), np.int16)):
-        listener = listen(microphone, n_wanted=10**9, timeout_seconds=30)
-        assert listener.stderr is not None
-        assert any(b"|" in line for line in iter(listener.stderr.readline, b"")), "no block came"
-        microphone.server.kill()
-        began = time.monotonic()
-        _, talk = listener.communicate(timeout=60)
-
-    assert "SourceError: default: the stream has ended; unplugged?" in talk.decode()
-    assert time.monotonic() - began < 10
+def test_a_process_that_is_stopped_is_killed(virtual: VirtualMicrophone) -> None:
+    before = set(children())
+    with ear(quick_card()) as listener:
+        os.kill((set(children()) - before).pop(), signal.SIGSTOP)
+        assert "no sound for 1 s" in listener.loses()
+        listener.hears()
 
 
-def test_an_unknown_name_lists_what_is_there(microphone: VirtualMicrophone) -> None:
-    listener = listen(microphone, device="USB PnP", n_wanted=1)
-    _, talk = listener.communicate(timeout=60)
+PARENT: Final = """
+from edge.source import Microphone
+for n, block in enumerate(Microphone(rate_hz=16_000).blocks()):
+    if n == 0:
+        print("heard", flush=True)
+"""
 
-    assert 'SourceError: input "USB PnP": ' in talk.decode()
-    assert "Inputs that are there: " in talk.decode()
-    assert "default" in talk.decode().split("there: ")[1]
+
+@pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGSTOP])
+def test_no_process_outlives_the_daemon(virtual: VirtualMicrophone, ended_by: signal.Signals) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == b"heard\n"
+    (child,) = children(parent.pid)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        os.kill(child, number)  # as systemd and a terminal do to all: when to stop is the daemon's to say
+    time.sleep(0.3)
+    assert alive(child)
+
+    parent.send_signal(ended_by)
+    if ended_by == signal.SIGSTOP:  # hung for a while, and killed then: the pipe is full
+        time.sleep(1.5)
+        parent.kill()
+    parent.wait()
+    wait_until(lambda: not alive(child), "the child is gone")
+
+
+def alive(pid: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+    return False
+
+
+# --- Faults of hardware, which PulseAudio has not: tests/real/alsafault.c ---
+
+
+@contextmanager
+def faulty(virtual: VirtualMicrophone, folder: Path, rates_hz: str = "") -> Iterator[Faults]:
+    faults = Faults(folder, rates_hz=rates_hz)
+    with heard_here(faults.environment):
+        yield faults
+
+
+def test_a_card_that_is_pulled_out_is_lost_though_portaudio_says_nothing(
+    virtual: VirtualMicrophone, tmp_path: Path
+) -> None:
+    with faulty(virtual, tmp_path) as faults, ear(quick_card()) as listener:
+        for _ in range(2):
+            faults.set("u")
+            assert listener.loses() == "default: no sound for 1 s; unplugged, or its driver hangs"
+            assert "Inputs that are there: none at all" in listener.loses()
+            faults.set("-")
+            listener.hears()
+
+
+def test_samples_lost_in_the_driver_are_a_gap(virtual: VirtualMicrophone, tmp_path: Path) -> None:
+    with faulty(virtual, tmp_path) as faults, ear(quick_card()) as listener:
+        for n in range(1, 4):
+            faults.set("x")
+            wait_until(lambda n=n: listener.microphone.overruns == n, "an overrun")  # type: ignore[misc]
+            listener.hears()
+
+    starts = [block for block in listener.blocks if block.starts_anew]
+    assert len(starts) == 4
+    assert [block.start_sample for block in starts] == [0] * 4
+    assert listener.errors == []
+
+
+def test_a_busy_card_says_so_and_how_to_free_it(virtual: VirtualMicrophone, tmp_path: Path) -> None:
+    with faulty(virtual, tmp_path) as faults:
+        faults.set("b")
+        with pytest.raises(SourceError, match=r"^default input: busy: another program .* Stop that program; "):
+            next(Microphone(rate_hz=16_000).blocks())
+        with pytest.raises(SourceError, match=r"^default input: busy: "):
+            describe_input(None)
+
+
+def test_rates_that_a_card_has_not_are_refused_or_left_alone(virtual: VirtualMicrophone, tmp_path: Path) -> None:
+    with faulty(virtual, tmp_path, rates_hz="48000,96000"):
+        with pytest.raises(SourceError, match=r"default input: .*16000 Hz, .*Invalid sample rate"):
+            describe_input(None, rate_hz=16_000)
+        assert describe_input(None) == "default, 48000 Hz, 2 channel(s), channel 0"
+
+
+# --- Names ---
+
+
+@pytest.mark.parametrize("device", ["USB PnP", "card:Device", "usb:0d8c:0014"])
+def test_an_unknown_name_lists_what_is_there(virtual: VirtualMicrophone, device: str) -> None:
+    for look in (lambda: next(Microphone(device).blocks()), lambda: describe_input(device)):
+        with pytest.raises(SourceError, match=f'^input "{device}": .*Inputs that are there: ') as refused:
+            look()
+        if ":" not in device:
+            assert '"default"' in str(refused.value)
+
+
+def test_a_channel_that_is_not_there(virtual: VirtualMicrophone) -> None:
+    with pytest.raises(SourceError, match=r"default input: has \d+ channel\(s\), there is no channel 1000"):
+        describe_input(None, channel=1000)
+
+
+def test_without_portaudio_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(SourceError, match=r"PortAudio is not installed .*apt install libportaudio2"):
+        describe_input(None)

@@ -1,0 +1,252 @@
+"""What the daemon itself costs: a day of sound in minutes, and a minute of sound in a minute.
+
+    python -m benchmarks.live soak [--hours 24]      memory, processor and disk, hour by hour, as fast as it goes
+    python -m benchmarks.live pace [--seconds 60]    processor, memory, latency and start, at a microphone's pace
+
+The real `earshot run` in a process of its own, fed through a pipe, with a real Mosquitto beside it (which must be
+installed) and its state in a folder. Sound is the shipped pump's, over and over; `soak` lets it go wrong once in three
+quarters of a minute, as it does there.
+"""
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from tqdm import tqdm
+
+from benchmarks.measure import Table
+from edge import detector as detectors
+from edge.source import read_samples
+
+DEMO: Final = Path(__file__).parents[1] / "edge" / "demo"
+RATE_HZ: Final = 16_000
+BLOCK_SAMPLES: Final = 1600
+QUIET_EVENTS: Final = "event: {threshold: 1.0e+9}\n"
+
+
+def soak(hours: int) -> Table:
+    """Feed hours of sound as fast as they are taken, and look at the process after each."""
+    recording = _pcm()
+    per_hour = round(3600 * RATE_HZ / (len(recording) // 2))
+    rows: list[list[str]] = []
+    with _running("max_episode_minutes: 1") as daemon:
+        before = daemon.figures()
+        for hour in tqdm(range(hours), "soak", unit="h"):
+            for _ in range(per_hour):
+                daemon.feed(recording)
+            now = daemon.figures()
+            rows.append(
+                [
+                    str(hour + 1),
+                    f"{now['pss_mb']:.1f}",
+                    f"{now['cpu_s'] - before['cpu_s']:.2f}",
+                    f"{now['threads']:.0f}, {now['files']:.0f}",
+                    f"{(now['written_mb'] - before['written_mb']):.2f}",
+                    str(daemon.queued()),
+                ]
+            )
+            before = now
+        end_seconds = daemon.end()
+    settled = [float(row[1]) for row in rows[1:]]
+    spread = f"{max(settled) - min(settled):.1f} MB" if settled else "not known"
+    return Table(
+        title=f"{hours} hours of sound through `earshot run`, faster than real time",
+        columns=["hour", "PSS, MB", "CPU, s", "threads, open files", "written, MB", "events waiting"],
+        rows=rows,
+        note=f"After the first hour PSS stays within {spread}. The pump goes wrong once in 45 s: about 80 episodes an "
+        f"hour, with their pictures, are what is written. SIGTERM to exit: {end_seconds:.2f} s.",
+    )
+
+
+def pace(seconds: int) -> Table:
+    """Feed sound at the pace of a microphone, and look at what each hop costs and how soon the broker has its state."""
+    recording = np.frombuffer(_pcm(), "<i2")
+    hop = detectors.read(DEMO / "detector").plan.hop_samples
+    started = time.monotonic()
+    with _running("max_episode_minutes: 60", QUIET_EVENTS, notify=True) as daemon:
+        ready_seconds = daemon.wait_until_ready() - started
+        sent: list[float] = []
+        with daemon.states() as came:
+            _feed_at_pace(daemon, recording, 12, hop, [])  # the window fills
+            cpu, since = daemon.figures()["cpu_s"], time.monotonic()
+            came.clear()
+            _feed_at_pace(daemon, recording, seconds, hop, sent)
+            time.sleep(0.3)
+            cpu_share = (daemon.figures()["cpu_s"] - cpu) / (time.monotonic() - since)
+            # A state is told for the newest hop: the last one sent before it came.
+            late = [at - max(s for s in sent if s <= at) for at in came if sent and at >= sent[0]]
+        figures = daemon.figures()
+    p50, p99 = np.percentile(late, [50, 99])
+    rows = [
+        ["processor, of one core", f"{cpu_share:.2%}", "1 %"],
+        ["PSS, MB", f"{figures['pss_mb']:.1f}", "120 (BirdNET-Go: about 400)"],
+        [f"end of a hop to its state at a subscriber, p50 of {len(late)}, ms", f"{1e3 * p50:.1f}", ""],
+        ["the same, p99, ms", f"{1e3 * p99:.1f}", "50"],
+        ["start to READY=1, detector verified, s", f"{ready_seconds:.2f}", "2"],
+    ]
+    return Table(
+        title=f"One source at the pace of a microphone, {seconds} s",
+        columns=["what", "measured", "asked for"],
+        rows=rows,
+        note="Through a pipe: the child process of a microphone comes on top (benchmarks/capture.py).",
+    )
+
+
+def _feed_at_pace(daemon: "_Daemon", sound: np.ndarray, seconds: int, hop: int, sent: list[float]) -> None:
+    """Feed hop after hop when a microphone would have it; note when each was complete."""
+    due = time.monotonic()
+    for i in range(round(seconds * RATE_HZ / hop)):
+        due += hop / RATE_HZ
+        time.sleep(max(0.0, due - time.monotonic()))
+        start = i * hop % (sound.size - hop)
+        sent.append(time.monotonic())  # before: the state may be there before the write has returned
+        daemon.feed(sound[start : start + hop].tobytes())
+
+
+def _pcm() -> bytes:
+    samples = read_samples(next((DEMO / "recordings").glob("*.flac")))
+    return np.round(samples * 32_767).astype("<i2").tobytes()
+
+
+class _Daemon:
+    """`earshot run`, its broker, and what /proc tells of it."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int, ready: socket.socket | None) -> None:
+        self._process = process
+        self._port = port
+        self._ready = ready
+        self._proc = Path(f"/proc/{process.pid}")
+
+    def feed(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(data)
+        self._process.stdin.flush()
+
+    def wait_until_ready(self) -> float:
+        """Return when it said READY=1, by `time.monotonic()`."""
+        assert self._ready is not None
+        while b"READY=1" not in self._ready.recv(4096):
+            pass
+        return time.monotonic()
+
+    def figures(self) -> dict[str, float]:
+        rollup = (self._proc / "smaps_rollup").read_text()
+        pss_kb = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+        fields = (self._proc / "stat").read_text().rsplit(")", 1)[1].split()
+        ticks = int(fields[11]) + int(fields[12])
+        io = dict(line.split(": ") for line in (self._proc / "io").read_text().splitlines())
+        return {
+            "pss_mb": pss_kb / 1024,
+            "cpu_s": ticks / os.sysconf("SC_CLK_TCK"),
+            "threads": len(list((self._proc / "task").iterdir())),
+            "files": len(list((self._proc / "fd").iterdir())),
+            "written_mb": int(io["write_bytes"]) / 1e6,
+        }
+
+    def queued(self) -> int:
+        """Return how many events wait, as the newest health message says."""
+        with self._subscribed("earshot/bench/health") as messages:
+            give_up = time.monotonic() + 5
+            while not messages and time.monotonic() < give_up:
+                time.sleep(0.01)
+            return int(json.loads(messages[-1][1])["mqtt"]["queued"]) if messages else -1
+
+    @contextmanager
+    def states(self) -> Iterator[list[float]]:
+        """Yield a list that fills with the times at which state messages come."""
+        times: list[float] = []
+        with self._subscribed("earshot/bench/pump/state", times):
+            yield times
+
+    @contextmanager
+    def _subscribed(self, topic: str, times: list[float] | None = None) -> Iterator[list[tuple[float, bytes]]]:
+        messages: list[tuple[float, bytes]] = []
+
+        def on_message(_client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+            now = time.monotonic()
+            messages.append((now, bytes(message.payload)))
+            if times is not None and not message.retain:
+                times.append(now)
+
+        client = paho.Client(CallbackAPIVersion.VERSION2)
+        client.on_message = on_message
+        client.connect("127.0.0.1", self._port)
+        client.subscribe(topic)
+        client.loop_start()
+        try:
+            yield messages
+        finally:
+            client.disconnect()
+            client.loop_stop()
+
+    def end(self) -> float:
+        """Ask it to end; return how many seconds that took. Raises SystemExit if it did not end well."""
+        started = time.monotonic()
+        self._process.send_signal(signal.SIGTERM)
+        if self._process.wait(30):
+            raise SystemExit(f"earshot run ended with {self._process.returncode}")
+        return time.monotonic() - started
+
+
+@contextmanager
+def _running(event: str, more: str = "", *, notify: bool = False) -> Iterator[_Daemon]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        (folder / "mosquitto.conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n")
+        broker = subprocess.Popen(
+            ["mosquitto", "-c", folder / "mosquitto.conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        (folder / "config.yaml").write_text(
+            f"node: bench\nstate_directory: {folder / 'state'}\n"
+            f"sources: [{{name: pump, type: stdin, detector: {DEMO / 'detector'}}}]\n"
+            f"{more or f'event: {{{event}}}'}\n"
+            f"mqtt: {{host: 127.0.0.1, port: {port}, state_seconds: 0.5, health_seconds: 1}}\nlog: {{level: error}}\n"
+        )
+        environment = {**os.environ, "PYTHONPATH": str(DEMO.parents[1])}
+        ready = None
+        if notify:
+            ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            ready.bind(str(folder / "notify"))
+            environment["NOTIFY_SOCKET"] = str(folder / "notify")
+        command = [sys.executable, "-c", "from edge.cli import main; main()", "run", "--config"]
+        process = subprocess.Popen([*command, folder / "config.yaml"], stdin=subprocess.PIPE, env=environment)
+        try:
+            yield _Daemon(process, port, ready)
+        finally:
+            process.kill()
+            process.wait()
+            broker.kill()
+            broker.wait()
+            if ready is not None:
+                ready.close()
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.live", description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("soak", help="a day in minutes").add_argument("--hours", type=int, default=24)
+    commands.add_parser("pace", help="a minute in a minute").add_argument("--seconds", type=int, default=60)
+    wanted = parser.parse_args()
+    table = soak(wanted.hours) if wanted.command == "soak" else pace(wanted.seconds)
+    print(table.as_markdown())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""A daemon, and the one after it: on SIGHUP the configuration is read anew, or the old one goes on with the reason."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from edge.config import Config
+from edge.daemon import Daemon
+from edge.errors import EarshotError
+from edge.listener import Record
+from edge.notify import READY, notify, reloading
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """Runs a daemon until it is told to stop, and replaces it when it is told to reload."""
+
+    def __init__(
+        self,
+        read: Callable[[], Config],
+        on_record: Callable[[Record], None] | None = None,
+    ) -> None:
+        """Read the configuration by `read`, and verify every detector. Raises EarshotError for what does not fit."""
+        self._read = read
+        self._on_record = on_record
+        self._daemon = Daemon(read(), on_record)
+        self._following: Daemon | None = None
+        self._reload = threading.Event()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Ask `run` to return. May be called from a signal handler."""
+        self._stopped = True
+        self._daemon.stop()
+
+    def reload(self) -> None:
+        """Ask for the configuration to be read anew. May be called from a signal handler."""
+        self._reload.set()
+
+    def run(self, seconds: float | None = None) -> None:
+        """Listen until `stop`, for `seconds` at most, or until every source has ended."""
+        until = None if seconds is None else time.monotonic() + seconds
+        while True:
+            self._daemon.run(None if until is None else until - time.monotonic(), on_tick=self._look)
+            if self._following is None or self._stopped:
+                return
+            self._daemon, self._following = self._following, None
+            log.info("the new configuration is in force")
+
+    def _look(self) -> None:
+        """Make the next daemon while this one listens on: one that cannot be made costs nothing but a line."""
+        if not self._reload.is_set() or self._following is not None:
+            return
+        self._reload.clear()
+        reloading()
+        try:
+            self._following = Daemon(self._read(), self._on_record)
+        except EarshotError as error:
+            log.warning("the configuration stays as it was: %s", error)
+            notify(READY, f"STATUS=the configuration stays as it was: {error}")
+        else:
+            self._daemon.stop()
