@@ -74,10 +74,11 @@ def earshot(verbose: bool) -> None:
     set_up_logging("debug" if verbose else "info")
 
 
-def set_up_logging(level: str) -> None:
-    """Talk on stderr: for journald with a priority before each line (sd-daemon(3)), else with the time, UTC."""
+def set_up_logging(level: str, *, times: bool = False) -> None:
+    """Talk on stderr: for journald with a priority before each line (sd-daemon(3)), else with the time (UTC) if asked."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JournalFormatter() if _journald_reads_stderr() else _TimeFormatter())
+    plain = _TimeFormatter() if times else logging.Formatter("%(message)s")
+    handler.setFormatter(_JournalFormatter() if _journald_reads_stderr() else plain)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 

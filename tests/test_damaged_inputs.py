@@ -49,7 +49,7 @@ def listed(damages: list[Damage]) -> list[Damage]:
 def refused(path: Path, told: str) -> bool:
     """Whether `told`, from standard error, says that `path` was skipped and why; Python spells odd bytes there."""
     name = re.escape(f"{path}: ".encode(errors="backslashreplace").decode())
-    return re.search(rf"^skipped[^:\n]*: {name}\S", told, re.MULTILINE) is not None
+    return re.search(rf"^(\S+Z )?skipped[^:\n]*: {name}\S", told, re.MULTILINE) is not None
 
 
 def check_each(damages: list[Damage], scores: dict[str, list[float]], told: str) -> None:

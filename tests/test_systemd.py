@@ -284,7 +284,7 @@ def logged(root: logging.Logger, path: Path, monkeypatch: pytest.MonkeyPatch, jo
         monkeypatch.delenv("JOURNAL_STREAM", raising=False)
         if journal is not None:
             monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}" if journal == "right" else journal)
-        set_up_logging("debug")
+        set_up_logging("debug", times=True)
         root.debug("quiet")
         root.info("%s: listening", "pump")
         root.warning("lost")

@@ -23,7 +23,7 @@ from edge.service import Service
 def command(path: Path, seconds: float | None, as_json: bool) -> None:
     """Listen to every source of a configuration and publish over MQTT."""
     config = load(path)
-    set_up_logging(config.log.level)
+    set_up_logging(config.log.level, times=True)
     if config.mqtt.host is None:
         _run_demo(config, seconds, as_json)
     else:
@@ -34,7 +34,7 @@ def _read(path: Path) -> Config:
     config = load(path)
     if config.mqtt.host is None:
         raise ConfigError(f"{path}: mqtt.host is null: expected a broker; the demo's own is for a start by hand")
-    set_up_logging(config.log.level)
+    set_up_logging(config.log.level, times=True)
     return config
 
 

@@ -11,6 +11,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.conftest import DEMO
 from tests.real.daemon import Earshot, events_of
 from tests.real.mosquitto import Listener, Mosquitto, wait_until
@@ -23,6 +25,7 @@ MANY_EPISODES = "event: {threshold: 0.0, on_delay: {windows: 1, of: 1}, max_epis
 MOST_SECONDS = 3.0
 
 
+@pytest.mark.timeout(200 + 20 * N_KILLS)
 def test_killed_at_random_moments_while_events_flow(tmp_path: Path) -> None:
     chance = random.Random(0)
     told: list[dict[str, Any]] = []

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from edge.source import read_samples
 from tests.conftest import DEMO
@@ -20,6 +21,7 @@ HEALTHY_SECONDS = 13
 CYCLES = max(1, SOAK // 3) if SOAK <= 3 else SOAK
 
 
+@pytest.mark.timeout(200 + 30 * CYCLES)
 def test_taken_away_and_given_back_it_scores_again_and_nothing_is_an_anomaly(tmp_path: Path) -> None:
     healthy = read_samples(next((DEMO / "recordings").glob("*.flac")))[: HEALTHY_SECONDS * 16_000]
     frames = np.round(healthy * 32_767).astype(np.int16)[:, None]
