@@ -75,7 +75,7 @@ def earshot(verbose: bool) -> None:
 
 
 def set_up_logging(level: str, *, times: bool = False) -> None:
-    """Talk on stderr: for journald with a priority before each line (sd-daemon(3)), else with the time (UTC) if asked."""
+    """Talk on stderr: for journald with a priority before each line (sd-daemon(3)), else with `times`, UTC, or bare."""
     handler = logging.StreamHandler(sys.stderr)
     plain = _TimeFormatter() if times else logging.Formatter("%(message)s")
     handler.setFormatter(_JournalFormatter() if _journald_reads_stderr() else plain)

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 from edge import clock
-from edge.config import Config, MicrophoneSettings, SourceSettings, StdinSettings
+from edge.config import Config, FolderSettings, MicrophoneSettings, SourceSettings, StdinSettings
 from edge.control import Acknowledge, Command, CommandError, Shelve, Threshold
 from edge.detector import Detector
 from edge.errors import SourceError
@@ -190,6 +190,8 @@ class Listener:
 
     def _hear(self, block: Block) -> None:
         if block.starts_anew:
+            if isinstance(self._settings, FolderSettings):  # each recording stands for itself
+                self._sensor.reset()
             self._begin(block)
         self.tally.samples += block.samples.size
         end = block.time + block.samples.size / SAMPLE_RATE_HZ
