@@ -47,6 +47,8 @@ def test_killed_at_random_moments_while_events_flow(tmp_path: Path) -> None:
 
         quiet = "event: {threshold: 1.0e+9}\n"
         with Earshot(tmp_path, source, broker, event=quiet, more=state) as earshot:
+            lives = earshot.log().count("mqtt: connected")  # of all of them: one log
+            wait_until(lambda: earshot.log().count("mqtt: connected") > lives, "it is up, and hears SIGTERM")
             wait_until(lambda: _missing(told, listener) == [], "what was told arrives")
             wait_until(lambda: not _open(listener), "every episode is closed")
             earshot.end()
