@@ -22,7 +22,7 @@ N_KILLS = int(os.environ.get("EARSHOT_SOAK", "3"))
 MANY_EPISODES = "event: {threshold: 0.0, on_delay: {windows: 1, of: 1}, max_episode_minutes: 0.02, update_seconds: 1}\n"
 """Two events or three for every second of sound, which comes much faster than it was recorded."""
 
-MOST_SECONDS = 3.0
+MOST_SECONDS = 2.0
 
 
 @pytest.mark.timeout(200 + 20 * N_KILLS)
@@ -36,10 +36,12 @@ def test_killed_at_random_moments_while_events_flow(tmp_path: Path) -> None:
             if number % 3 == 1:
                 broker.kill()  # some of the lives are spent without one
             with Earshot(tmp_path, source, broker, event=MANY_EPISODES, json_out=True, more=state) as earshot:
-                killer = threading.Timer(chance.uniform(0.5, MOST_SECONDS), earshot.process.kill)
-                killer.start()
-                # An event is printed after it was written down; what was printed must arrive.
-                told += [record for record in earshot.records() if record["type"] == "event"]
+                killer = threading.Timer(chance.uniform(0, MOST_SECONDS), earshot.process.kill)
+                for record in earshot.records():
+                    if killer.ident is None:  # its first words: a slow machine takes its time to get there
+                        killer.start()
+                    # An event is printed after it was written down; what was printed must arrive.
+                    told += [record] if record["type"] == "event" else []
                 killer.join()
             if number % 3 == 1:
                 broker.start()
