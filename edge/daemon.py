@@ -6,18 +6,18 @@ makes it wait. This room makes the parts, starts them, says how they are, and en
 
 import logging
 import platform
-import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 import onnxruntime
 
 from edge import __version__, clock, metrics
 from edge import detector as detectors
-from edge.config import Config, FolderSettings, MicrophoneSettings, StdinSettings
+from edge.config import Config
 from edge.control import Command
 from edge.detector import Detector
 from edge.errors import ConfigError, EarshotError
@@ -26,8 +26,8 @@ from edge.golden import verify
 from edge.listener import Listener, Record
 from edge.metrics import Snapshot
 from edge.notify import ALIVE, READY, STOPPING, Watchdog, notify, watchdog_seconds
+from edge.opening import openers
 from edge.publisher import Publisher
-from edge.source import FolderSource, Input, PcmStream, Source, microphones
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +58,10 @@ class Daemon:
             on_command=self._obey,
         )
         read = {path: _verified(path) for path in {source.detector for source in config.sources}}
-        opened = _openers(config)
+        opened = openers(config.sources)
         self._clips = ClipStore(config.evidence, config.state_path / "evidence") if config.state_path else None
-        self._listeners = {
-            source.name: Listener(
+        self._listeners = [
+            Listener(
                 source,
                 read[source.detector],
                 config,
@@ -74,7 +74,7 @@ class Daemon:
                 on_record,
             )
             for source in config.sources
-        }
+        ]
 
     def stop(self) -> None:
         """Ask `run` to return: episodes are closed and published first. May be called from a signal handler."""
@@ -90,7 +90,7 @@ class Daemon:
         self._publisher.start()
         if self._clips:
             self._clips.start()
-        threads = [threading.Thread(target=self._guard, args=(each,), name=each.name) for each in self._all]
+        threads = [threading.Thread(target=self._guard, args=(each,), name=each.name) for each in self._listeners]
         for thread in threads:
             thread.start()
         # Neither for a microphone nor for the broker: each may come back tomorrow, and boot must not wait for it.
@@ -102,7 +102,7 @@ class Daemon:
         finally:
             notify(STOPPING)
             self._stop.set()
-            for listener, thread in zip(self._all, threads, strict=True):
+            for listener, thread in zip(self._listeners, threads, strict=True):
                 while thread.is_alive():  # a source that is just being opened does not hear the first call
                     listener.close()
                     thread.join(TICK_SECONDS)
@@ -123,10 +123,6 @@ class Daemon:
         except EarshotError as error:  # a port that is taken must not make the device deaf
             log.warning("no metrics: %s", error)
             return None
-
-    @property
-    def _all(self) -> Sequence[Listener]:
-        return list(self._listeners.values())
 
     def _guard(self, listener: Listener) -> None:
         """A thread that dies alone leaves a daemon that is alive and deaf: it takes the daemon with it."""
@@ -151,7 +147,7 @@ class Daemon:
             if (status := self._status()) != said:
                 notify(f"STATUS={status}")
                 said = status
-            if watchdog and watchdog.due(time.monotonic(), {each.name: each.progress for each in self._all}):
+            if watchdog and watchdog.due(time.monotonic(), {each.name: each.progress for each in self._listeners}):
                 notify(ALIVE)
             on_tick()
             if self._stop.wait(TICK_SECONDS):
@@ -159,10 +155,10 @@ class Daemon:
 
     def _status(self) -> str:
         broker = "broker connected" if self._publisher.connected else f"no broker ({self._publisher.reason})"
-        return "; ".join([*(f"{each.name}: {each.in_words}" for each in self._all), broker])
+        return "; ".join([*(f"{each.name}: {each.in_words}" for each in self._listeners), broker])
 
     def _obey(self, source: str, command: Command) -> str | None:
-        return self._listeners[source].obey(command)
+        return next(each for each in self._listeners if each.name == source).obey(command)
 
     def _health(self) -> Record:
         return {
@@ -172,7 +168,7 @@ class Daemon:
             "version": __version__,
             "uptime_s": round(time.monotonic() - self._started, 1),
             "clock_synced": clock.synced(),
-            "sources": {listener.name: listener.status for listener in self._all},
+            "sources": {listener.name: listener.status for listener in self._listeners},
             "mqtt": self._publisher.figures,
             "clips": {
                 "state": self._clips.state if self._clips else "off",
@@ -190,7 +186,7 @@ class Daemon:
                 "python": platform.python_version(),
                 "onnxruntime": onnxruntime.__version__,
             },
-            sources=tuple(listener.snapshot() for listener in self._all),
+            sources=tuple(listener.snapshot() for listener in self._listeners),
             mqtt_connected=self._publisher.connected,
             outbox_messages=figures["queued"],
             outbox_dropped=figures["dropped"],
@@ -199,45 +195,7 @@ class Daemon:
         )
 
 
-def _verified(path: Any) -> Detector:  # noqa: ANN401
+def _verified(path: Path) -> Detector:
     detector = detectors.read(path)
     verify(detector)
     return detector
-
-
-def _openers(config: Config) -> Mapping[str, Callable[[], Source]]:
-    """Return how each source is opened, and opened again. Microphones on one card share it."""
-    inputs = {
-        each.name: Input(each.device, each.channel, each.rate_hz)
-        for each in config.sources
-        if isinstance(each, MicrophoneSettings)
-    }
-    heard = microphones(inputs)
-    openers: dict[str, Callable[[], Source]] = {}
-    for each in config.sources:
-        if isinstance(each, FolderSettings):
-            openers[each.name] = partial(
-                FolderSource, each.path, channel=each.channel, realtime=each.realtime, loop=each.loop
-            )
-        elif isinstance(each, StdinSettings):
-            openers[each.name] = partial(_stdin, each)
-        else:
-            openers[each.name] = partial(heard.__getitem__, each.name)
-    return openers
-
-
-_HELD: dict[StdinSettings, PcmStream] = {}
-
-
-def _stdin(settings: StdinSettings) -> PcmStream:
-    """Open standard input, or go on with it after a reload: there is one, and its frames must not come apart."""
-    before = _HELD.get(settings)
-    _HELD[settings] = stream = PcmStream(
-        sys.stdin.buffer,
-        rate_hz=settings.rate_hz,
-        channels=settings.channels,
-        channel=settings.channel,
-        sample_format=settings.format,
-        held=before.held if before else b"",
-    )
-    return stream

@@ -37,7 +37,6 @@ Record = dict[str, Any]
 RETRY_SECONDS: Final = (1.0, 30.0)
 """The shortest and the longest wait before a lost source is opened again; it doubles in between."""
 
-
 MOST_ASKED_FOR: Final = 100
 """Commands that may wait for the next sound: a source may be lost for days."""
 
@@ -71,12 +70,12 @@ class Listener:
         """Open nothing. Raises DetectorError or ConfigError where detector and settings do not fit."""
         self.name = settings.name
         self.status: Status = "waiting"
-        self.tally = Tally()
+        self._tally = Tally()
         self._stopwatch = Stopwatch()
         self._settings = settings
         self._detector = detector
         self._section = detector.section(settings.section)
-        self.judge = Judge(config.event, detector, self._section)
+        self._judge = Judge(config.event, detector, self._section)
         self._line = Line(detector, self._section)
         normal = self._section.statistics
         self._sensor = SensorHealth(config.sensor, normal.band_mean, normal.band_deviation)
@@ -101,7 +100,7 @@ class Listener:
         """Listen until stopped; a source that is lost is opened again, for ever, one that has ended is not."""
         wait_seconds, longest_seconds = RETRY_SECONDS
         while not self._stop.is_set():
-            heard_before = self.tally.samples
+            heard_before = self._tally.samples
             reason = self._listen()
             if self._stop.is_set():
                 self.lose("shutting down", "shutdown")
@@ -109,7 +108,7 @@ class Listener:
                 self.lose(reason or "the sound has ended", "source_lost")
             if reason is None or isinstance(self._settings, StdinSettings):
                 return
-            if self.tally.samples > heard_before:
+            if self._tally.samples > heard_before:
                 wait_seconds = RETRY_SECONDS[0]
             self._stop.wait(wait_seconds * random.uniform(1, 1.5))
             wait_seconds = min(2 * wait_seconds, longest_seconds)
@@ -125,25 +124,29 @@ class Listener:
         return f"{self.status} ({self._reason})" if self._reason else self.status
 
     @property
+    def _hears(self) -> bool:
+        return self.status in ("filling", "listening", "degraded")
+
+    @property
     def progress(self) -> Progress:
         """How far it has come, for the watchdog."""
-        heard = self.status in ("filling", "listening", "degraded")
-        return Progress(self.tally.samples, self.tally.hops, heard=heard, judged=self.status == "listening")
+        judged = self.status == "listening"
+        return Progress(self._tally.samples, self._tally.hops, heard=self._hears, judged=judged)
 
     def snapshot(self) -> SourceSnapshot:
         """Return what Prometheus is told."""
-        now = self.tally
+        now = self._tally
         listening = self.status == "listening"
         microphone = self._source if isinstance(self._source, Microphone) else None
         return SourceSnapshot(
             name=self.name,
-            up=self.status in ("filling", "listening", "degraded"),
+            up=self._hears,
             frames=now.samples,
             overruns=microphone.overruns if microphone else 0,
             gap_seconds=microphone.gap_seconds if microphone else 0.0,
             level_dbfs=now.level_dbfs,
             score=now.score if listening else None,
-            threshold=self.judge.threshold,
+            threshold=self._judge.threshold,
             lag_seconds=now.lag_seconds if listening else None,
             windows_dropped=0,
             episodes=now.episodes,
@@ -157,14 +160,16 @@ class Listener:
         """
         match command:
             case Acknowledge(episode):
-                there = self.judge.episode
+                there = self._judge.episode
                 if there is None or episode not in (None, there):
                     raise CommandError(f"acknowledge: got {episode or 'the open one'}, but open is {there or 'none'}")
                 said = f"{there} is known of"
             case Shelve(minutes):
                 said = f"no episode opens for {minutes:g} min" if minutes else "episodes open again"
             case Threshold(value):
-                said = f"the threshold is {'the own one' if value is None else f'{value:g}'} until the next start"
+                said = (
+                    f"the threshold is {'the configured one' if value is None else f'{value:g}'} until the next start"
+                )
         if self._asked_for.qsize() >= MOST_ASKED_FOR:
             raise CommandError(f"got more than {MOST_ASKED_FOR} commands since {self.name} was heard: expected fewer")
         self._asked_for.put(command)
@@ -193,7 +198,7 @@ class Listener:
             if isinstance(self._settings, FolderSettings):  # each recording stands for itself
                 self._sensor.reset()
             self._begin(block)
-        self.tally.samples += block.samples.size
+        self._tally.samples += block.samples.size
         end = block.time + block.samples.size / SAMPLE_RATE_HZ
         # Not once at the beginning: a stretch may last for months, and follows its card's crystal.
         self._heard_from = block.time - (block.start_sample - self._begun_sample) / SAMPLE_RATE_HZ
@@ -216,11 +221,11 @@ class Listener:
         for _ in readings:
             self._stopwatch.add((time.perf_counter() - started) / len(readings))
         for reading in readings:
-            self._judge_reading(reading)
+            self._weigh(reading)
 
     def _begin(self, block: Block) -> None:
         """Nothing connects what follows to what came before."""
-        self._tell(self.judge.interrupt("source_lost"))
+        self._tell(self._judge.interrupt("source_lost"))
         self._line.reset()
         self._heard_from, self._begun_sample = block.time, block.start_sample
         self._recording = block.recording
@@ -234,42 +239,42 @@ class Listener:
             log.info("%s: %s", self.name, command)
             match command:
                 case Acknowledge(episode):
-                    self.judge.acknowledge(episode)
+                    self._judge.acknowledge(episode)
                 case Shelve(minutes):
-                    self._tell(self.judge.shelve(now + 60 * minutes if minutes else -math.inf))
+                    self._tell(self._judge.shelve(now + 60 * minutes if minutes else -math.inf))
                 case Threshold(value):
-                    self.judge.threshold = value
+                    self._judge.threshold = value
             self._next_state = 0.0
 
     def _distrust(self, fault: str) -> None:
         """The sensor is not well: whatever it hears is not the machine, until it has been well for a while."""
         if not self._distrusted:
-            self._tell(self.judge.interrupt("source_lost"))
+            self._tell(self._judge.interrupt("source_lost"))
             self._line.reset()
         self._distrusted = True
         self._enter("degraded", fault)
 
-    def _judge_reading(self, reading: Reading) -> None:
-        self.tally.hops += 1
+    def _weigh(self, reading: Reading) -> None:
+        self._tally.hops += 1
         heard_until = self._heard_from + reading.end_sample / SAMPLE_RATE_HZ
-        self.tally.lag_seconds = max(0.0, time.monotonic() - heard_until)
-        self.tally.level_dbfs = reading.level_dbfs
-        score = self.judge.score_of(reading)
+        self._tally.lag_seconds = max(0.0, time.monotonic() - heard_until)
+        self._tally.level_dbfs = reading.level_dbfs
+        score = self._judge.score_of(reading)
         fault = reading.fault or self._sensor.level(reading.band_level)
         if score is None or fault is not None:
-            self._tell(self.judge.interrupt("source_lost"))
+            self._tell(self._judge.interrupt("source_lost"))
             self._enter("degraded", fault)
         else:
-            self.tally.score = score
+            self._tally.score = score
             self._enter("listening", None)
-            self._tell(self.judge.hear(reading, heard_until))
+            self._tell(self._judge.hear(reading, heard_until))
         self._record(self._reading_record(reading, heard_until))
         if time.monotonic() >= self._next_state:
             self._say_state(reading, heard_until)
 
     def lose(self, reason: str, why: Reason) -> None:
         """Nothing more is heard: close the episode, and say so."""
-        self._tell(self.judge.interrupt(why))
+        self._tell(self._judge.interrupt(why))
         if self._evidence is not None:
             self._evidence.flush()
         self._enter("lost", reason)
@@ -289,10 +294,10 @@ class Listener:
             if self._evidence is not None and event.kind == "opened":
                 self._evidence.opened(event.id, event.time)
             if event.kind == "opened":
-                self.tally.episodes += 1
+                self._tally.episodes += 1
             payload = self._event_payload(event)
             self._publisher.event(self.name, payload)
-            self._publisher.anomaly(self.name, self.judge.episode is not None)
+            self._publisher.anomaly(self.name, self._judge.episode is not None)
             self._record({"type": "event", **payload})
             if self._evidence is not None and event.kind == "closed":
                 self._evidence.closed(event.id)
@@ -320,18 +325,18 @@ class Listener:
                 "source": self.name,
                 "status": self.status,
                 "reason": reason,
-                "score": _rounded(self.judge.score_of(reading)) if reading else None,
-                "threshold": _rounded(self.judge.threshold),
+                "score": _rounded(self._judge.score_of(reading)) if reading else None,
+                "threshold": _rounded(self._judge.threshold),
                 "level_dbfs": round(reading.level_dbfs, 1) if reading else None,
                 "lag_s": 0.0 if heard_until is None else round(max(0.0, now - heard_until), 3),
-                "episode": self.judge.episode,
+                "episode": self._judge.episode,
                 "shelved_until": self._shelved_until(now),
                 "recording": self._recording,
             },
         )
 
     def _shelved_until(self, now: float) -> str | None:
-        until = self.judge.shelved_until
+        until = self._judge.shelved_until
         return clock.rfc3339(clock.utc(until)) if until > now else None
 
     def _event_payload(self, event: Event) -> Record:
@@ -365,8 +370,8 @@ class Listener:
             "recording": self._recording,
             "time": clock.rfc3339(clock.utc(heard_until)),
             "end_sample": reading.end_sample,
-            "score": self.judge.score_of(reading),
-            "threshold": self.judge.threshold,
+            "score": self._judge.score_of(reading),
+            "threshold": self._judge.threshold,
             "level_dbfs": reading.level_dbfs,
             "fault": reading.fault,
         }

@@ -220,7 +220,7 @@ class Outbox:
         payload: JSON-ready. `kind` and `id` are read, to know what to drop first and which episodes are open.
         Raises ValueError or TypeError for a payload that is not JSON (NaN is not).
         """
-        text = _json(payload)
+        text = as_json(payload)
         kind, episode = payload.get("kind"), payload.get("id")
         with self._lock:
             now = self._now()
@@ -579,7 +579,7 @@ def _topic(value: object) -> str:
 def _text(value: object) -> str:
     try:
         if isinstance(value, str) and value.isascii() and isinstance(payload := json.loads(value), dict):
-            _json(payload)  # NaN comes in, and would not go out
+            as_json(payload)  # NaN comes in, and would not go out
             return value
     except (ValueError, RecursionError):
         pass
@@ -597,7 +597,8 @@ def _seconds(value: object) -> float:
     return value
 
 
-def _json(payload: Payload) -> str:
+def as_json(payload: Payload) -> str:
+    """Return a payload as compact ASCII. Raises ValueError or TypeError for what is not JSON; NaN is not."""
     return json.dumps(payload, allow_nan=False, separators=(",", ":"))
 
 

@@ -33,7 +33,7 @@ import ssl
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,11 +46,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge.config import MqttSettings, TlsSettings, machine_name, secret_path
 from edge.control import MOST_BYTES, Command, CommandError, parse, shown
 from edge.errors import ConfigError, EarshotError
-from edge.outbox import Outbox
+from edge.outbox import Outbox, Payload, as_json
 
 log = logging.getLogger(__name__)
-
-Payload = Mapping[str, Any]
 
 OnCommand = Callable[[str, Command], str | None]
 """Given a source and a command; returns what was done, in words, or None, or raises CommandError if it is not done."""
@@ -203,11 +201,11 @@ class Publisher:
 
     def state(self, source: str, payload: Payload) -> None:
         """Say how `source` is (schemas/state.json). Only the newest is kept while offline."""
-        self._retain(self._topic(source, "state"), _json(payload), qos=0)
+        self._retain(self._topic(source, "state"), as_json(payload), qos=0)
 
     def health(self, payload: Payload) -> None:
         """Say how this device is (schemas/health.json). Only the newest is kept while offline."""
-        self._retain(f"{self._base}/health", _json(payload), qos=0)
+        self._retain(f"{self._base}/health", as_json(payload), qos=0)
 
     def image(self, source: str, png: bytes) -> None:
         """Show what `source` sounds like, as a PNG of at most `MOST_IMAGE_BYTES`. Only the newest is kept.
@@ -329,7 +327,7 @@ class Publisher:
         result = {"schema": 1, "command": heard.name[:MOST_NAME], "ok": ok, "message": words}
         topic = self._topic(heard.source, "cmd/result")
         with self._changed:
-            self._results.append(_Message(topic, _json(result), qos=0, retain=False))
+            self._results.append(_Message(topic, as_json(result), qos=0, retain=False))
             return COMMAND_SECONDS if self._commands else None
 
     def _carry_out(self, heard: "_Heard") -> tuple[bool, str]:
@@ -357,7 +355,7 @@ class Publisher:
         event = self._outbox.after(link.last_number)
         if event is not None:
             link.last_number = event.number
-            text = event.text if event.born is link else _json({**json.loads(event.text), "delayed": True})
+            text = event.text if event.born is link else as_json({**json.loads(event.text), "delayed": True})
             return _Message(event.topic, text, qos=1, retain=False, number=event.number)
         if self._closing_at is not None and not link.said_offline:
             link.said_offline = True
@@ -567,10 +565,6 @@ def _level(name: str) -> str:
     if not re.fullmatch(r"[a-zA-Z0-9_-]+", name):
         raise ValueError(f"topic level {name!r}: expected letters, digits, _ and -")
     return name
-
-
-def _json(payload: Payload) -> str:
-    return json.dumps(payload, allow_nan=False, separators=(",", ":"))
 
 
 def password_in(file: Path) -> str | None:

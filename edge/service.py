@@ -44,9 +44,11 @@ class Service:
         until = None if seconds is None else time.monotonic() + seconds
         while True:
             self._daemon.run(None if until is None else until - time.monotonic(), on_tick=self._look)
-            if self._following is None or self._stopped:
+            if self._following is None:
                 return
             self._daemon, self._following = self._following, None
+            if self._stopped:  # asked after the exchange: a `stop` that comes later reaches the new one
+                return
             log.info("the new configuration is in force")
 
     def _look(self) -> None:

@@ -16,12 +16,11 @@ from trainer import distributed
 class SubclusterAdacos(nn.Module):
     """Logits from the cosines to `subclusters` directions a class, with a scale that adapts itself.
 
-    The probability of a class is the sum over its directions: a logit is the logsumexp of its scaled cosines. The
-    directions are learned, as in Wilkinghoff's later work; the scale is that of AdaCos (X. Zhang et al., CVPR 2019):
-    log B / cos(min(45 degrees, angle)), where B is the batch's mean of exp(scale * cosine), summed over the directions
-    of other classes, and angle the median between a sample and the nearest direction of its own. As published for mixed
-    labels, B sums over all directions, and the scale runs away where a few samples of a small batch lie better than the
-    median.
+    The probability of a class is the sum over its directions, which are learned: a logit is the logsumexp of its scaled
+    cosines. The scale is that of AdaCos (X. Zhang et al., CVPR 2019): log B / cos(min(45 degrees, angle)), where B is
+    the batch's mean of exp(scale * cosine), summed over the directions of other classes, and angle the median between a
+    sample and the nearest direction of its own. As published for mixed labels, B sums over all directions, and the
+    scale runs away where a few samples of a small batch lie better than the median.
     """
 
     scale: Tensor
@@ -41,7 +40,7 @@ class SubclusterAdacos(nn.Module):
 
     @torch.no_grad()
     def adapt(self, embedding: Tensor, targets: Tensor) -> None:
-        """Move the scale to where a batch wants it, the next one is told by: embedding (N, D), targets (N, k)."""
+        """Move the scale, for the next batch, to where this one wants it: embedding (N, D), targets (N, k)."""
         cosines = self._cosines(embedding[:, :, None, None])[..., 0, 0]
         nearest = cosines.amax(2).clamp(-1, 1).acos()
         angle = (targets * nearest).sum(1).median().clamp(max=math.pi / 4)

@@ -26,17 +26,8 @@ from edge.commands.check_broker import broker_steps
 from edge.commands.steps import Doubt, Step, Trouble, look
 from edge.config import Config, FolderSettings, MicrophoneSettings, SourceSettings, StdinSettings, load
 from edge.errors import EarshotError
-from edge.source import (
-    SAMPLE_RATE_HZ,
-    FolderSource,
-    Input,
-    PcmStream,
-    Samples,
-    Source,
-    describe_input,
-    find_audio,
-    microphones,
-)
+from edge.opening import openers
+from edge.source import SAMPLE_RATE_HZ, Samples, describe_input, find_audio
 
 LISTEN_SECONDS: Final = 2.0
 
@@ -240,27 +231,15 @@ def _listen(source: SourceSettings, seconds: float) -> str:
 def _hear(source: SourceSettings, n_samples: int) -> Samples:
     """Return the first `n_samples` of a source, fewer if it ends before."""
     pieces, n_heard = [np.zeros(0, np.float32)], 0
-    with closing(_open(source)) as opened, closing(opened.blocks()) as blocks:  # type: ignore[type-var]  # generators
+    if isinstance(source, FolderSettings):
+        source = source.model_copy(update={"realtime": False, "loop": False})
+    with closing(openers([source])[source.name]()) as opened, closing(opened.blocks()) as blocks:  # type: ignore[type-var]  # generators
         for block in blocks:
             pieces.append(block.samples)
             n_heard += block.samples.size
             if n_heard >= n_samples:
                 break
     return np.concatenate(pieces)[:n_samples]
-
-
-def _open(source: SourceSettings) -> Source:
-    if isinstance(source, FolderSettings):
-        return FolderSource(source.path, channel=source.channel, realtime=False, loop=False)
-    if isinstance(source, StdinSettings):
-        return PcmStream(
-            sys.stdin.buffer,
-            rate_hz=source.rate_hz,
-            channels=source.channels,
-            channel=source.channel,
-            sample_format=source.format,
-        )
-    return microphones({source.name: Input(source.device, source.channel, source.rate_hz)})[source.name]
 
 
 def _db(power: float) -> float:

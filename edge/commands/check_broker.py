@@ -20,12 +20,11 @@ from edge.config import CREDENTIAL, MqttSettings, machine_name
 from edge.errors import EarshotError
 
 # What the daemon itself does with these settings is what is to be checked.
-from edge.publisher import in_words, password_in, tls_context
+from edge.publisher import CERTIFICATE_NOT_YET_VALID, in_words, password_in, tls_context
 
 ANSWER_SECONDS: Final = 5.0
 
 # Codes of OpenSSL, x509_vfy.h.
-_NOT_YET_VALID: Final = 9
 _EXPIRED: Final = 10
 _UNKNOWN_AUTHORITY: Final = {2, 18, 19, 20, 21}
 _ANOTHER_NAME: Final = {62, 64}
@@ -238,7 +237,7 @@ class _Check:
 
     def _hint_for_certificate(self, error: ssl.SSLCertVerificationError) -> str:
         code, ca_file = error.verify_code, self._mqtt.tls.ca_file
-        if code == _NOT_YET_VALID:
+        if code == CERTIFICATE_NOT_YET_VALID:
             return (
                 f"the clock of this computer says {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: is that right? `timedatectl` "
                 "tells whether a time server has set it"
