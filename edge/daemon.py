@@ -31,7 +31,10 @@ from edge.publisher import Publisher
 
 log = logging.getLogger(__name__)
 
-TICK_SECONDS: Final = 0.1
+TICK_SECONDS: Final = 0.5
+"""How often we look how we are. Every wake of an idle processor costs a hundred microseconds of it."""
+
+JOIN_SECONDS: Final = 0.1
 
 CLIPS_SECONDS: Final = 1.0
 """For the last clips at the end; systemd waits 5 s for all of us."""
@@ -105,7 +108,7 @@ class Daemon:
             for listener, thread in zip(self._listeners, threads, strict=True):
                 while thread.is_alive():  # a source that is just being opened does not hear the first call
                     listener.close()
-                    thread.join(TICK_SECONDS)
+                    thread.join(JOIN_SECONDS)
             if self._clips:
                 self._clips.close(CLIPS_SECONDS)
             self._publisher.health(self._health())

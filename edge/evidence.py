@@ -285,7 +285,11 @@ class Evidence:
             self.flush()
             self._n_heard = 0
         # By 2^15, so that samples that were 16-bit come out as they were.
-        samples = np.clip(np.rint(block.samples * np.float32(32_768)), -32_768, 32_767).astype(np.int16)
+        scaled = block.samples * np.float32(32_768)
+        np.rint(scaled, out=scaled)
+        np.maximum(scaled, -32_768, out=scaled)
+        np.minimum(scaled, 32_767, out=scaled)
+        samples = scaled.astype(np.int16)
         self._remember(samples)
         self._heard_until = block.time + samples.size / SAMPLE_RATE_HZ
         if self._clip is not None:

@@ -80,6 +80,7 @@ class Listener:
         normal = self._section.statistics
         self._sensor = SensorHealth(config.sensor, normal.band_mean, normal.band_deviation)
         self._window_seconds = detector.plan.window_samples / detector.frontend.sample_rate_hz
+        self._hop_seconds = detector.plan.hop_seconds
         self._node = config.node_name
         self._open_source = open_source
         self._publisher = publisher
@@ -148,7 +149,7 @@ class Listener:
             score=now.score if listening else None,
             threshold=self._judge.threshold,
             lag_seconds=now.lag_seconds if listening else None,
-            windows_dropped=0,
+            windows_dropped=int(microphone.dropped_seconds / self._hop_seconds) if microphone else 0,
             episodes=now.episodes,
             inference=self._stopwatch.durations,
         )

@@ -107,8 +107,8 @@ class SensorHealth:
         self._heard_samples += samples.size
         held = np.concatenate([self._rest, samples]) if self._rest.size else samples
         n_whole = held.size - held.size % CHUNK_SAMPLES
-        for start in range(0, n_whole, CHUNK_SAMPLES):
-            self._hear_chunk(held[start : start + CHUNK_SAMPLES])
+        if n_whole:
+            self._hear_chunks(held[:n_whole].reshape(-1, CHUNK_SAMPLES))
         self._rest = held[n_whole:].copy()
         pace = None if arrived is None else self._pace.hear(samples.size, arrived)
         return self._reason or pace
@@ -128,15 +128,19 @@ class SensorHealth:
             self._levels.clear()
         return self._level_reason
 
-    def _hear_chunk(self, chunk: FloatArray) -> None:
-        low, high = float(chunk.min()), float(chunk.max())
+    def _hear_chunks(self, chunks: FloatArray) -> None:
+        lows, highs, means = chunks.min(axis=1).tolist(), chunks.max(axis=1).tolist(), chunks.mean(axis=1).tolist()
+        for chunk, low, high, mean in zip(chunks, lows, highs, means, strict=True):
+            loud = max(-low, high) >= FULL_SCALE
+            self._hear_chunk(low, high, mean, int(np.count_nonzero(np.abs(chunk) >= FULL_SCALE)) if loud else 0)
+
+    def _hear_chunk(self, low: float, high: float, mean: float, clipped: int) -> None:
         if high - low < ONE_VALUE:
             self._dead_chunks += 1
             self._clipped_and_mean.clear()
         else:
             self._dead_chunks = 0
-            clipped = int(np.count_nonzero(np.abs(chunk) >= FULL_SCALE)) if max(-low, high) >= FULL_SCALE else 0
-            self._clipped_and_mean.append((clipped, float(chunk.mean())))
+            self._clipped_and_mean.append((clipped, mean))
 
         fault = self._fault(value=(low + high) / 2)
         if fault is not None:

@@ -72,7 +72,7 @@ def playing(
 ) -> SoundCard:
     """Return a card whose process does these things, each time it is opened, instead of listening."""
     command = (sys.executable, "-S", "-c", PLAYER, json.dumps(what))
-    return SoundCard(device, channels=channels, timeout_seconds=timeout_seconds, command=command)
+    return SoundCard(device, channels=channels, block_seconds=0.1, timeout_seconds=timeout_seconds, command=command)
 
 
 def frame(captured: float, *values: float, n: int = 1600, lost: bool = False) -> list[object]:
@@ -176,6 +176,7 @@ def test_a_listener_that_falls_behind_loses_the_newest_and_learns_of_it() -> Non
 
     heard = [(float(piece.samples[0]), piece.after_gap) for piece in [*kept, next(pieces), next(pieces)]]
     assert heard == [(0, False), (1, False), (5, True), (6, False)]
+    assert inbox.dropped_seconds == pytest.approx(3 / 16_000)
 
 
 # --- Ends ---

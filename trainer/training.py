@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from edge.allocator import keep_freed_memory
 from edge.errors import EarshotError
 from edge.frontend import Features, FrontendSettings
 from trainer import distributed, runs
 from trainer.adacos import SubclusterAdacos
-from trainer.allocator import keep_freed_memory
 from trainer.dataset import Clip
 from trainer.features import FeatureStore, compute_features
 from trainer.holdout import choose_held_out

@@ -23,9 +23,7 @@ import queue
 import signal
 import struct
 import sys
-import threading
 import time
-from contextlib import suppress
 
 # Hints of these are not evaluated: `typing` alone would cost half a megabyte.
 TYPE_CHECKING = False
@@ -133,8 +131,8 @@ def _capture(settings: dict[str, Any], pipe: BinaryIO) -> None:
     for came, lost, data in inbox.pieces(settings["parent"]):
         samples = _planar(data, opening.channels, wanted)
         n_samples = len(samples) // (4 * len(wanted))
-        pipe.write(HEADER.pack(came - n_samples / opening.rate_hz, n_samples, lost))
-        pipe.write(samples)
+        # In one write, so that it wakes the reader once.
+        pipe.write(HEADER.pack(came - n_samples / opening.rate_hz, n_samples, lost) + samples)
         pipe.flush()
 
 
@@ -204,9 +202,10 @@ class _Inbox:
     """Between PortAudio's thread and ours: bounded; what does not fit is dropped and leaves a gap, never a delay."""
 
     def __init__(self, max_pieces: int) -> None:
-        self._pieces: queue.Queue[tuple[float, bool, bytes] | None] = queue.Queue(max_pieces)
+        # Not a queue.Queue, which has locks made of Python: half of what this process costs.
+        self._pieces: queue.SimpleQueue[tuple[float, bool, bytes] | None] = queue.SimpleQueue()
+        self._max_pieces = max_pieces
         self._lost = False
-        self._ended = threading.Event()
 
     def put(self, frames: Any, _n_frames: int, _time: object, status: Any) -> None:  # noqa: ANN401 # of cffi
         """Take interleaved frames. Runs in PortAudio's thread: copies, and returns.
@@ -214,19 +213,14 @@ class _Inbox:
         PortAudio's own times are those of the clock on the wall in Debian's build: an NTP step moves them.
         """
         # > paInputOverflow: data prior to the first sample of the buffer was discarded (portaudio.h)
-        self._lost = self._lost or bool(status.input_overflow)
-        try:
-            self._pieces.put_nowait((time.monotonic(), self._lost, bytes(frames)))
-        except queue.Full:
-            self._lost = True
-        else:
-            self._lost = False
+        lost = self._lost or bool(status.input_overflow)
+        self._lost = self._pieces.qsize() >= self._max_pieces
+        if not self._lost:
+            self._pieces.put((time.monotonic(), lost, bytes(frames)))
 
     def end(self) -> None:
         """Note that the stream has ended. Runs in PortAudio's thread."""
-        self._ended.set()
-        with suppress(queue.Full):  # then it is seen once they have been read
-            self._pieces.put_nowait(None)
+        self._pieces.put(None)
 
     def pieces(self, parent: int) -> Iterator[tuple[float, bool, bytes]]:
         """Yield when it came, whether some was lost before, and interleaved frames, until the stream ends.
@@ -237,8 +231,6 @@ class _Inbox:
             try:
                 piece = self._pieces.get(timeout=1)
             except queue.Empty:
-                if self._ended.is_set():
-                    return
                 continue
             if piece is None:
                 return

@@ -34,11 +34,10 @@ def fault_of_rate(rate_hz: int, *, wanted_hz: int = SAMPLE_RATE_HZ) -> str | Non
 
 def fault_in(samples: Samples) -> tuple[int, str] | None:
     """Return the position of the first sample that cannot be sound, and what it is; None if all can."""
-    # Infinity fails the comparison, and so does NaN, which no comparison holds for.
-    bad = ~(np.abs(samples) <= PEAK_LIMIT)
-    if not bad.any():
+    # Infinity fails the comparison, and so does NaN, which no comparison holds for and both extremes pass on.
+    if not samples.size or (samples.min() >= -PEAK_LIMIT and samples.max() <= PEAK_LIMIT):
         return None
-    first = int(bad.argmax())
+    first = int((~(np.abs(samples) <= PEAK_LIMIT)).argmax())
     value = samples[first]
     if np.isnan(value):
         return first, "is not a number (NaN)"

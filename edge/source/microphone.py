@@ -56,6 +56,7 @@ class Microphone:
         self.restarts = 0
         self._card = card or SoundCard(device, channels=[channel], rate_hz=rate_hz)
         self._inbox: Inbox | None = None
+        self._dropped_before = 0.0
         self._heard_until: float | None = None
 
     def blocks(self) -> Iterator[Block]:
@@ -63,6 +64,7 @@ class Microphone:
 
         Where samples were lost a new stretch begins, with a time of its own.
         """
+        self._dropped_before = self.dropped_seconds
         self._inbox = inbox = self._card.listen(self.channel)
         try:
             yield from self._blocks_of(inbox)
@@ -73,6 +75,11 @@ class Microphone:
         """End `blocks()` at once, waiting or not; it may be called again."""
         if self._inbox:
             self._inbox.close()
+
+    @property
+    def dropped_seconds(self) -> float:
+        """Sound that came and for which there was no time: the part of the gaps that is our own fault."""
+        return self._dropped_before + (self._inbox.dropped_seconds if self._inbox else 0.0)
 
     def _blocks_of(self, inbox: Inbox) -> Iterator[Block]:
         stretch = None

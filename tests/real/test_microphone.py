@@ -22,7 +22,7 @@ import pytest
 
 from edge.errors import SourceError
 from edge.source import Block, Input, Microphone, Samples, describe_input, microphones
-from edge.source.sound_card import Inbox, SoundCard
+from edge.source.sound_card import BLOCK_SECONDS, Inbox, SoundCard
 from tests.real.microphone import SOAK, Faults, Frames, VirtualMicrophone, children, heard_here
 from tests.real.mosquitto import wait_until
 
@@ -95,8 +95,8 @@ def heard_in(inbox: Inbox, virtual: VirtualMicrophone, played: Frames) -> Sample
     pieces = inbox.pieces()
     before = next(pieces)
     virtual.play(played)
-    n_pieces = 3 + 10 * len(played) // virtual.rate_hz
-    return np.concatenate([piece.samples for piece in [before, *islice(pieces, n_pieces + 10)]])
+    n_pieces = round((len(played) / virtual.rate_hz + 1.3) / BLOCK_SECONDS)
+    return np.concatenate([piece.samples for piece in [before, *islice(pieces, n_pieces)]])
 
 
 @pytest.mark.parametrize(("rate_hz", "channels"), [(16_000, 1), (48_000, 2)])
@@ -123,15 +123,15 @@ def test_at_16_khz_the_blocks_are_what_was_played_bit_for_bit(virtual: VirtualMi
         if not blocks:
             virtual.play(NOISE[:, :1])
         blocks.append(block)
-        if len(blocks) == 30:
+        if len(blocks) == 12:
             microphone.close()
 
     heard = np.concatenate([block.samples for block in blocks])
     expected = NOISE[:, 0].astype(np.float32) / 2**15
     at = heard.tobytes().find(expected[:64].tobytes()) // 4
     np.testing.assert_array_equal(heard[at : at + len(expected)], expected)
-    assert [block.starts_anew for block in blocks] == [True] + [False] * 29
-    assert [block.start_sample for block in blocks] == [1600 * n for n in range(30)]
+    assert [block.starts_anew for block in blocks] == [True] + [False] * 11
+    assert [block.start_sample for block in blocks] == [round(16_000 * BLOCK_SECONDS) * n for n in range(12)]
     assert began - 0.2 < blocks[0].time < blocks[-1].time < time.monotonic()
 
 
@@ -144,7 +144,7 @@ def test_one_channel_is_heard_at_16_khz_and_the_log_says_so(caplog: pytest.LogCa
         blocks = microphone.blocks()
         next(blocks)
         virtual.play((np.stack([left, right], axis=1) * 2**15).astype(np.int16))
-        heard = np.concatenate([block.samples for block in islice(blocks, 22)])
+        heard = np.concatenate([block.samples for block in islice(blocks, round(2.2 / BLOCK_SECONDS))])
         blocks.close()  # type: ignore[attr-defined] # a generator
 
     # A tone of 1 kHz at 0.25, and nothing of the other channel's 440 Hz.
