@@ -7,6 +7,7 @@ when it hears from a time server. So what was heard keeps its monotonic time unt
 import ctypes
 import time
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -34,9 +35,14 @@ def synced() -> bool | None:
     systemd-timesyncd leaves a file.
     """
     try:
-        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+        state = _libc().adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     except (OSError, AttributeError):  # no Linux
         state = -1
     if state >= 0:
         return bool(state != _TIME_ERROR)
     return (_TIMESYNC / "synchronized").exists() if _TIMESYNC.is_dir() else None
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)

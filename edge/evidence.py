@@ -9,12 +9,15 @@ Without an episode nothing is written. When the disk is full or broken clips sto
 by themselves. A file that a person renamed is theirs: it is neither counted nor deleted.
 """
 
+import heapq
 import io
 import logging
+import math
 import os
 import queue
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -48,6 +51,12 @@ then the first are kept."""
 
 LOOK_SECONDS: Final = 10.0
 """How often the disk is asked for its room. A question, no writing."""
+
+COUNT_SECONDS: Final = 3600.0
+"""How often all files are looked at, in case a person has tidied up: between, what is written is added up."""
+
+SPARE: Final = 0.01
+"""The part of the quota that is emptied beyond need, so that the files are not looked at for each clip."""
 
 _OWN_NAME: Final = re.compile(r"(\d{8}T\d{6}Z|boot-\d{10}s)-[0-9a-f]{32}\.(flac|png)")
 _PART_NAME: Final = re.compile(rf"\.{_OWN_NAME.pattern}\.part")
@@ -100,6 +109,7 @@ class ClipStore:
         self.lost_clips = 0
         self._frontend = Frontend(FrontendSettings())  # all that there is, whatever a detector listens to
         self._clip_bytes = int(settings.max_clip_seconds * SAMPLE_RATE_HZ) * SAMPLE_BYTES
+        self._counted_at = -math.inf
         self._slots = threading.BoundedSemaphore(max(2, MEMORY_BYTES // self._clip_bytes))
         self._queue: queue.SimpleQueue[_Clip | None] = queue.SimpleQueue()  # never longer than there are slots
         self._thread = threading.Thread(target=self._work, name="evidence", daemon=True)
@@ -156,11 +166,12 @@ class ClipStore:
         for path in self._paths(_PART_NAME):
             with suppress(OSError):
                 path.unlink()
-        self.clips_bytes = sum(kept.n_bytes for kept in self._kept())
         self._look()
 
     def _look(self) -> None:
         """Pause or resume: is there room for a whole clip above the floor?"""
+        if time.monotonic() > self._counted_at + COUNT_SECONDS:
+            self._count()
         try:
             fault = self._fault_of_disk(self._clip_bytes + PICTURE_BYTES)
         except OSError as error:
@@ -199,28 +210,46 @@ class ClipStore:
             self._write(files)
         except OSError as error:
             self.lost_clips += 1
+            self._counted_at = -math.inf  # nobody knows what is there now
             self._enter("paused: disk", str(error))
 
     def _write(self, files: dict[Path, bytes]) -> None:
         """Write all files, each whole or not at all. Raises OSError."""
         n_bytes = sum(map(len, files.values()))
-        kept = sorted(self._kept())
-        total, going = sum(each.n_bytes for each in kept), list[_Kept]()
-        while kept and total + n_bytes > self.settings.quota_megabytes * MEGABYTE:
-            going.append(kept.pop(0))
-            total -= going[-1].n_bytes
+        going = self._beyond_quota(n_bytes)
         if fault := self._fault_of_disk(n_bytes, freed_bytes=sum(each.n_bytes for each in going)):
             raise OSError(fault)
 
         for each in going:
             each.path.unlink(missing_ok=True)
+            self.clips_bytes -= each.n_bytes
         for path, data in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, data)
             self.written_bytes += len(data)
-            total += len(data)
-        self.clips_bytes = total
+            self.clips_bytes += len(data)
         self.written_clips += 1
+
+    def _count(self) -> None:
+        self.clips_bytes = sum(each.n_bytes for each in self._kept())
+        self._counted_at = time.monotonic()
+
+    def _beyond_quota(self, n_bytes: int) -> "list[_Kept]":
+        """Return the oldest files, those that have to go if `n_bytes` more are to be kept."""
+        quota_bytes = self.settings.quota_megabytes * MEGABYTE
+        if self.clips_bytes + n_bytes <= quota_bytes:
+            return []
+        self._count()
+        if self.clips_bytes + n_bytes <= quota_bytes:
+            return []
+        goal_bytes = self.clips_bytes + n_bytes - quota_bytes * (1 - SPARE)
+        oldest, total = list[_Kept](), 0  # a heap with the newest of them on top: there may be 30,000 files beside them
+        for each in self._kept():
+            heapq.heappush(oldest, each)
+            total += each.n_bytes
+            while total - oldest[0].n_bytes >= goal_bytes:
+                total -= heapq.heappop(oldest).n_bytes
+        return oldest
 
     def _fault_of_disk(self, n_bytes: int, *, freed_bytes: int = 0) -> str | None:
         """Return why so many bytes should not be written, None if they may. Raises OSError."""
@@ -233,14 +262,12 @@ class ClipStore:
             return f"{free / MEGABYTE:.1f} MB free, expected {(floor + n_bytes) / MEGABYTE:.1f}"
         return None
 
-    def _kept(self) -> "list[_Kept]":
-        """Return the files that are ours."""
-        kept = []
+    def _kept(self) -> "Iterator[_Kept]":
+        """Yield the files that are ours."""
         for path in self._paths(_OWN_NAME):
             with suppress(OSError):  # a person may be tidying up, too
                 status = path.stat()
-                kept.append(_Kept(status.st_mtime_ns, path.name, status.st_size, path))
-        return kept
+                yield _Kept(-status.st_mtime_ns, path, status.st_size)
 
     def _paths(self, name: re.Pattern[str]) -> Iterator[Path]:
         with suppress(OSError):
@@ -250,12 +277,11 @@ class ClipStore:
 
 
 class _Kept(NamedTuple):
-    """A file of ours; sorts by age."""
+    """A file of ours; the newest sorts first."""
 
-    written_ns: int
-    name: str
-    n_bytes: int
+    minus_written_ns: int
     path: Path
+    n_bytes: int
 
 
 class Evidence:

@@ -77,12 +77,22 @@ class Frontend:
         if samples.ndim != 1 or samples.size < s.frame_samples:
             raise ValueError(f"samples of shape {samples.shape}: expected (T,) with T >= {s.frame_samples}")
 
-        frames = np.lib.stride_tricks.sliding_window_view(samples, s.frame_samples)[:: s.hop_samples]
-        spectrum = np.fft.rfft(frames * self._window)
+        spectrum = np.fft.rfft(self._frames(samples) * self._window)
         power = np.square(spectrum.real) + np.square(spectrum.imag)
         mel = self._mel_filters @ power.T
         log_mel: Features = 10.0 * np.log10(np.maximum(mel, np.float32(POWER_FLOOR)))
         return log_mel
+
+    def _frames(self, samples: Samples) -> Samples:
+        """Return a view of all whole frames, shape (F, frame_samples).
+
+        By hand: sliding_window_view makes and forgets a dozen dictionaries, whose keys Python has to intern each time.
+        """
+        s = self.settings
+        samples = np.ascontiguousarray(samples)
+        step = samples.itemsize
+        shape = (s.frames_in(samples.size), s.frame_samples)
+        return np.ndarray(shape, samples.dtype, samples, strides=(s.hop_samples * step, step))
 
     @cached_property
     def band_edges_hz(self) -> NDArray[np.float64]:

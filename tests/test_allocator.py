@@ -5,6 +5,16 @@ import sys
 
 import pytest
 
+
+def printed(script: str, how: str) -> int:
+    """Return the number that a script prints in a process of its own, of which `how` is the argument."""
+    done = subprocess.run([sys.executable, "-c", script, how], capture_output=True, text=True, check=False)
+    if done.returncode == 77:
+        pytest.skip("this C library has no mallopt")
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
 # Counts the page faults of touching 200 MB a second time, after the first 200 MB were freed.
 FAULTS = """
 import resource, sys
@@ -20,25 +30,17 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def faults(how: str) -> int:
-    done = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=False)
-    if done.returncode == 77:
-        pytest.skip("this C library has no mallopt")
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout)
-
-
 def test_freed_memory_is_not_faulted_in_again() -> None:
     """Huge pages may make faults few either way, so it is the ratio that counts."""
-    assert faults("kept") * 10 < faults("given back")
+    assert printed(FAULTS, "kept") * 10 < printed(FAULTS, "given back")
 
 
 # Counts glibc's heaps, by malloc_info(3), after eight threads have held memory at the same time.
 HEAPS = """
 import ctypes, sys, tempfile, threading
-from edge.allocator import share_one_heap
+from edge.allocator import keep_one_small_heap
 
-if sys.argv[1] == "one" and not share_one_heap():
+if sys.argv[1] == "one" and not keep_one_small_heap():
     sys.exit(77)
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
@@ -62,13 +64,42 @@ with tempfile.NamedTemporaryFile() as file:
 """
 
 
-def heaps(how: str) -> int:
-    done = subprocess.run([sys.executable, "-c", HEAPS, how], capture_output=True, text=True, check=False)
-    if done.returncode == 77:
-        pytest.skip("this C library has no mallopt")
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout)
+def test_threads_keep_one_heap() -> None:
+    assert printed(HEAPS, "one") == 1 < printed(HEAPS, "many")
 
 
-def test_threads_share_one_heap() -> None:
-    assert heaps("one") == 1 < heaps("many")
+# Megabytes that a process still has of 100 that it freed, with something small kept beside each of them.
+LEFT = """
+import ctypes, sys
+from pathlib import Path
+from edge.allocator import keep_one_small_heap
+
+if sys.argv[1] == "small" and not keep_one_small_heap():
+    sys.exit(77)
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+
+def filled(size):
+    block = ctypes.c_void_p(libc.malloc(size))
+    ctypes.memset(block, 1, size)
+    return block
+
+def resident_mb():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4 >> 10
+
+libc.free(filled(4 << 20))  # as large as a clip: malloc learns from it
+before = resident_mb()
+large = []
+for _ in range(100):
+    large.append(filled(1 << 20))
+    filled(100_000)
+for block in large:
+    libc.free(block)
+print(resident_mb() - before)
+"""
+
+
+def test_what_is_large_is_given_back_at_once() -> None:
+    """Pages amid the heap are never given back, so of 110 MB none go by themselves."""
+    assert printed(LEFT, "small") < 20
+    assert printed(LEFT, "as it comes") > 90

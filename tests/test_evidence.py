@@ -227,6 +227,23 @@ def test_the_oldest_go_first_and_what_a_person_renamed_stays(
     assert flacs == sorted(flacs)
 
 
+def test_what_a_person_took_away_makes_room(stores: Callable[..., ClipStore], tmp_path: Path) -> None:
+    folder = tmp_path / "clips" / "pump"
+    folder.mkdir(parents=True)
+    old = [folder / f"20260101T00000{n}Z-{IDS[n]}.flac" for n in range(2)]
+    for path in old:
+        path.write_bytes(bytes(10 * MEGABYTE - 1))
+    store = stores(quota_megabytes=20)
+    wait_until(lambda: store.clips_bytes == 2 * (10 * MEGABYTE - 1))
+    old[1].unlink()
+    ear = Evidence(store, "pump")
+    hear_an_episode(ear, counted(8), opened=1, closed=99)
+    ear.flush()
+    wait_until(partial(has_written, store, 1))
+    assert old[0].exists()
+    assert store.clips_bytes == sum(path.stat().st_size for path in files(store.folder))
+
+
 def test_memory_for_clips_is_bounded_and_comes_back(stores: Callable[..., ClipStore]) -> None:
     """A power failure opens an episode at every source at once."""
     store = stores(max_clip_seconds=60)

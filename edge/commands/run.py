@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from edge.allocator import share_one_heap
+from edge.allocator import keep_one_small_heap
 from edge.cli import set_up_logging
 from edge.config import Config, load
 from edge.errors import ConfigError
@@ -47,7 +47,7 @@ def _run(read: Callable[[], Config], seconds: float | None, as_json: bool) -> No
         except BrokenPipeError:  # the reader has left, as `head` does
             service.stop()
 
-    share_one_heap()
+    keep_one_small_heap()
     service = Service(read, print_record if as_json else None)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: service.stop())
