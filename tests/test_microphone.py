@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from edge.config import MicrophoneSettings, load
 from edge.errors import ConfigError, SourceError
-from edge.source import Block, Input, Microphone, holder_of, microphones
+from edge.source import Block, Input, Microphone, microphones
 from edge.source import capture as child
-from edge.source.devices import cards, find_card
+from edge.source.devices import cards, find_card, holder_of
 from edge.source.sound_card import Inbox, Opening, SoundCard
 
 PLAYER = """
@@ -509,7 +509,7 @@ def test_a_card_is_looked_up_at_every_opening(computer: Computer) -> None:
         if number == 10:
             computer.plug(3, "Array", usb="2886:0018", port="1-1.4")
 
-    assert told == [10, 3]
+    assert told == ["hw:10,0", "hw:3,0"]
     with pytest.raises(SourceError, match='input "card:Array": there is no such card'):
         next(hear(card).blocks())
 
@@ -535,8 +535,21 @@ def test_who_holds_a_card(computer: Computer) -> None:
     closed.parent.mkdir(parents=True)
     closed.write_text("closed\n")
 
-    holders = [holder_of(number, proc=computer.proc) for number in (0, 1, 2, 10)]
-    assert holders == [None, "pulseaudio (pid 812)", "pid 4000", None]
+    there = cards(computer.sys_sound)
+    assert [card.number for card in there] == [1, 2, 4, 10]
+    holders = [holder_of(card, proc=computer.proc) for card in there]
+    assert holders == ["pulseaudio (pid 812)", "pid 4000", None, None]
+
+
+def test_of_a_card_with_two_inputs_the_first_is_meant(computer: Computer) -> None:
+    """While it is held, PortAudio lists the other one only: that must not be taken in its place."""
+    for device in (2, 10):
+        (computer.sys_sound / f"pcmC4D{device}c").mkdir()
+    (computer.sys_sound / "pcmC4D0c").rmdir()
+    card = find_card("card:sndrpii2s", cards(computer.sys_sound))
+    assert card.alsa_name == "hw:4,2"
+    computer.hold(4, 812)  # device 0
+    assert holder_of(card, proc=computer.proc) is None
 
 
 # --- What config.yaml takes for a name ---

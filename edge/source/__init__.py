@@ -6,7 +6,6 @@ This room opens, checks and converts; it never scores and knows no configuration
 
 from edge.source.audio_file import read_blocks, read_samples
 from edge.source.block import SAMPLE_RATE_HZ, Block, Samples, Source
-from edge.source.devices import holder_of
 from edge.source.folder import FolderSource, find_audio
 from edge.source.microphone import Input, Microphone, describe_input, microphones
 from edge.source.pcm import PcmStream, SampleFormat
@@ -23,7 +22,6 @@ __all__ = [
     "Source",
     "describe_input",
     "find_audio",
-    "holder_of",
     "microphones",
     "read_blocks",
     "read_samples",

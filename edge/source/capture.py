@@ -5,7 +5,7 @@ and sees no card that came after it was loaded. In a process of its own, none of
 it watches the age of what it writes, and kills it. Started by its path, it loads sounddevice and nothing of ours, so
 neither numpy nor the rest of `edge`: half the memory.
 
-SETTINGS is a JSON object: `device` (a part of PortAudio's name, or null), `card` (the kernel's number, in its place),
+SETTINGS is a JSON object: `device` (a part of PortAudio's name, or null), `card` (ALSA's name, in its place: hw:1,0),
 `channels` (those wanted, from 0), `rate_hz` (or null), `block_seconds`, `inbox_seconds`, `parent` (process id), `open`
 (false: only say how it would be opened).
 
@@ -40,7 +40,10 @@ LATENCY_SECONDS: Final = 0.2
 """What the driver may hold back: below this, USB cards on a Raspberry Pi lose samples."""
 
 LOWEST_RATE_HZ: Final = 16_000
-USUAL_RATES_HZ: Final = (48_000, 44_100, 16_000, 32_000, 96_000)
+USUAL_RATE_HZ: Final = 48_000
+"""Tried first: PortAudio says 44.1 kHz of every ALSA card that can do it, whose own rate, as a rule, is this one."""
+
+OTHER_RATES_HZ: Final = (44_100, 16_000, 32_000, 96_000)
 MOST_CARD_CHANNELS: Final = 8
 """A device that claims more is no card but a sound server, which makes up as many as it is asked for."""
 
@@ -147,12 +150,12 @@ def _portaudio() -> ModuleType:
     return sounddevice  # type: ignore[no-any-return] # it ships no types
 
 
-def _find(sounddevice: ModuleType, device: str | None, card: int | None) -> Any:  # noqa: ANN401 # it ships no types
+def _find(sounddevice: ModuleType, device: str | None, card: str | None) -> Any:  # noqa: ANN401 # it ships no types
     there = [info for info in sounddevice.query_devices() if info["max_input_channels"] > 0]
     inputs = [info["name"] for info in there]
     if card is not None:
         for info in there:
-            if f"(hw:{card}," in info["name"]:
+            if f"({card})" in info["name"]:
                 return info
         raise Refused("PortAudio finds no input on it", inputs=inputs)
     try:
@@ -172,7 +175,7 @@ def _opening(
         raise Refused(f"has {most_channels} channel(s), there is no channel {max(wanted)}; they count from 0")
 
     own_rate_hz = round(info["default_samplerate"])
-    rates_hz = (rate_hz,) if rate_hz else (own_rate_hz, *USUAL_RATES_HZ)
+    rates_hz = (rate_hz,) if rate_hz else (USUAL_RATE_HZ, own_rate_hz, *OTHER_RATES_HZ)
     why = ""
     for channels in _channel_counts(max(wanted) + 1, most_channels):
         for rate in rates_hz:

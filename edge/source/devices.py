@@ -24,13 +24,20 @@ class Card:
     """A sound card that can record, as the kernel knows it.
 
     number   the kernel's, of this moment: never to be written down
+    device   its first device that can record: where a card has more, that is its microphone
     names    what it can be called in config.yaml, the most particular first
     product  what it calls itself, for a person; "" if it does not
     """
 
     number: int
+    device: int
     names: tuple[str, ...]
     product: str
+
+    @property
+    def alsa_name(self) -> str:
+        """How ALSA and PortAudio call it at this moment."""
+        return f"hw:{self.number},{self.device}"
 
 
 def cards(sys_sound: Path = SYS_SOUND) -> list[Card]:
@@ -38,9 +45,10 @@ def cards(sys_sound: Path = SYS_SOUND) -> list[Card]:
     found = []
     for folder in sys_sound.glob("card*"):
         number = folder.name.removeprefix("card")
-        if number.isdecimal() and any(sys_sound.glob(f"pcmC{number}D*c")):
+        recording = [path.name.rpartition("D")[2].removesuffix("c") for path in sys_sound.glob(f"pcmC{number}D*c")]
+        if number.isdecimal() and recording:
             with suppress(OSError):  # pulled out while we look
-                found.append(_card(int(number), folder))
+                found.append(_card(int(number), min(map(int, recording)), folder))
     return sorted(found, key=lambda card: card.number)
 
 
@@ -64,12 +72,12 @@ def inputs_there(there: Sequence[Card], others: Sequence[str] = (), *, proc: Pat
     return f"Inputs that are there: {'; '.join([*(_shown(card, proc) for card in there), *others]) or 'none at all'}"
 
 
-def holder_of(number: int, *, proc: Path = PROC) -> str | None:
-    """Return which program records from card `number` at this moment, say "pulseaudio (pid 812)"; None if none does.
+def holder_of(card: Card, *, proc: Path = PROC) -> str | None:
+    """Return which program records from a card at this moment, say "pulseaudio (pid 812)"; None if none does.
 
     Inside the hardened service the names of other users' programs are hidden, and "pid 812" is all there is.
     """
-    for status in sorted(proc.glob(f"asound/card{number}/pcm*c/sub*/status")):
+    for status in sorted(proc.glob(f"asound/card{card.number}/pcm{card.device}c/sub*/status")):
         with suppress(OSError):  # closed, or pulled out, while we look
             for line in status.read_text(encoding="utf-8").splitlines():
                 key, _, value = line.partition(":")
@@ -78,7 +86,7 @@ def holder_of(number: int, *, proc: Path = PROC) -> str | None:
     return None
 
 
-def _card(number: int, folder: Path) -> Card:
+def _card(number: int, device: int, folder: Path) -> Card:
     names = [f"card:{_line(folder / 'id')}"]
     product = ""
     if usb := _usb_device(folder / "device"):
@@ -88,7 +96,7 @@ def _card(number: int, folder: Path) -> Card:
             names.insert(0, f"{identity}:{serial}")
         if (usb / "product").exists():
             product = _line(usb / "product")
-    return Card(number, tuple(names), product)
+    return Card(number, device, tuple(names), product)
 
 
 def _usb_device(device: Path) -> Path | None:
@@ -109,7 +117,7 @@ def _shown(card: Card, proc: Path) -> str:
 
 
 def _held(card: Card, proc: Path) -> str | None:
-    holder = holder_of(card.number, proc=proc)
+    holder = holder_of(card, proc=proc)
     return f"held by {holder}" if holder else None
 
 

@@ -25,7 +25,7 @@ class Input(NamedTuple):
     device   `usb:VID:PID[:SERIAL]`, `usb-port:1-1.2`, `card:ID`, or a part of PortAudio's name that no other input has;
              None: the default one. Never a number
     channel  which one, counted from 0; never a mix of them
-    rate_hz  None: the card's own
+    rate_hz  None: 48 kHz, or what the card has
     """
 
     device: str | None = None

@@ -144,7 +144,7 @@ class SoundCard:
 
         device           as in config.yaml; None: the default one
         channels         all that will ever be listened to
-        rate_hz          None: the card's own, or one that it offers
+        rate_hz          None: 48 kHz, or what the card has
         timeout_seconds  how old the newest frame may be; at least three blocks
         command          what starts the child, in front of its settings
         sys_sound, proc  where the kernel tells of cards, and of who holds them
@@ -269,7 +269,7 @@ def settings_for(card: SoundCard, *, open_it: bool) -> dict[str, Any]:
     named = _named_card(card)
     return {
         "device": card.device,
-        "card": None if named is None else named.number,
+        "card": None if named is None else named.alsa_name,
         "channels": card.channels,
         "rate_hz": card.rate_hz,
         "block_seconds": card.block_seconds,
@@ -368,12 +368,12 @@ def _opening(card: SoundCard, pipe: _Pipe) -> Opening:
 def _refusal(card: SoundCard, answer: dict[str, Any]) -> str:
     """Return the child's reason, and what a person can do about it."""
     named = _named_card(card)
-    if named is not None and (holder := devices.holder_of(named.number, proc=card.proc)):
+    if named is not None and (holder := devices.holder_of(named, proc=card.proc)):
         # PortAudio leaves a card out of its list while somebody else records from it.
         return f"busy: {holder} records from it, and a card can be opened once only. {_HOW_TO_FREE}"
     if answer["busy"]:
-        numbers = [each.number for each in devices.cards(card.sys_sound)]
-        holders = [holder for number in numbers if (holder := devices.holder_of(number, proc=card.proc))]
+        there = devices.cards(card.sys_sound)
+        holders = [holder for each in there if (holder := devices.holder_of(each, proc=card.proc))]
         by = f", perhaps {' or '.join(holders)}" if holders else ""
         return f"busy: another program records from it{by} ({answer['error']}). {_HOW_TO_FREE}"
     return f"{answer['error']}. {_inputs(card, answer)}" if answer["inputs"] is not None else str(answer["error"])

@@ -23,6 +23,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge.errors import SourceError
+from edge.source import Block, Microphone
 from tests.real.mosquitto import program, wait_until
 
 Frames = NDArray[np.int16]
@@ -235,3 +237,44 @@ def children(of: int | None = None) -> list[int]:
             if int(rest.rpartition(") ")[2].split()[1]) == (of or os.getpid()):
                 found.append(int(pid))
     return found
+
+
+class Ear:
+    """Listens in a thread and opens again whatever is lost, as the daemon does, only sooner."""
+
+    def __init__(self, microphone: Microphone) -> None:
+        self.microphone = microphone
+        self.blocks: list[Block] = []
+        self.errors: list[str] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._listen)
+
+    def _listen(self) -> None:
+        while not self._over.is_set():
+            try:
+                self.blocks.extend(iter(self.microphone.blocks()))
+            except SourceError as error:
+                self.errors.append(str(error))
+                self._over.wait(0.2)
+
+    def hears(self, n_more: int = 1) -> None:
+        """Return when `n_more` blocks have come."""
+        n = len(self.blocks) + n_more
+        wait_until(lambda: len(self.blocks) >= n, f"{n_more} more block(s): {self.errors[-1:]}")
+
+    def loses(self) -> str:
+        """Return the error that comes next."""
+        n = len(self.errors)
+        wait_until(lambda: len(self.errors) > n, "an error")
+        return self.errors[n]
+
+    def __enter__(self) -> "Ear":
+        self._thread.start()
+        self.hears()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        while self._thread.is_alive():
+            self.microphone.close()
+            self._thread.join(0.1)

@@ -37,12 +37,12 @@ def program(name: str) -> str:
     return path
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
     """Return once `condition` holds; fail, saying `what` did not happen, if that takes too long."""
-    end = time.monotonic() + PATIENCE_SECONDS
+    end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
-            pytest.fail(f"not within {PATIENCE_SECONDS:g} s: {what}")
+            pytest.fail(f"not within {seconds:g} s: {what}")
         time.sleep(0.005)
 
 

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +22,7 @@ import pytest
 from edge.errors import SourceError
 from edge.source import Block, Input, Microphone, Samples, describe_input, microphones
 from edge.source.sound_card import BLOCK_SECONDS, Inbox, SoundCard
-from tests.real.microphone import SOAK, Faults, Frames, VirtualMicrophone, children, heard_here
+from tests.real.microphone import SOAK, Ear, Faults, Frames, VirtualMicrophone, children, heard_here
 from tests.real.mosquitto import wait_until
 
 NOISE: Final = np.random.default_rng(0).integers(-(2**15), 2**15, (24_000, 2), np.int16)
@@ -36,47 +35,6 @@ def virtual() -> Iterator[VirtualMicrophone]:
         before = len(children())
         yield microphone
         assert len(children()) == before, "a process was left, or was not collected"
-
-
-class Ear:
-    """Listens in a thread and opens again whatever is lost, as the daemon does, only sooner."""
-
-    def __init__(self, microphone: Microphone) -> None:
-        self.microphone = microphone
-        self.blocks: list[Block] = []
-        self.errors: list[str] = []
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._listen)
-
-    def _listen(self) -> None:
-        while not self._over.is_set():
-            try:
-                self.blocks.extend(iter(self.microphone.blocks()))
-            except SourceError as error:
-                self.errors.append(str(error))
-                self._over.wait(0.2)
-
-    def hears(self, n_more: int = 1) -> None:
-        """Return when `n_more` blocks have come."""
-        n = len(self.blocks) + n_more
-        wait_until(lambda: len(self.blocks) >= n, f"{n_more} more block(s): {self.errors[-1:]}")
-
-    def loses(self) -> str:
-        """Return the error that comes next."""
-        n = len(self.errors)
-        wait_until(lambda: len(self.errors) > n, "an error")
-        return self.errors[n]
-
-    def __enter__(self) -> "Ear":
-        self._thread.start()
-        self.hears()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        while self._thread.is_alive():
-            self.microphone.close()
-            self._thread.join(0.1)
 
 
 def ear(card: SoundCard) -> Ear:
