@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.measure import Table
-from edge.source.sound_card import SoundCard
+from edge.source.sound_card import BLOCK_SECONDS, SoundCard
 from tests.real.microphone import VirtualMicrophone, children, heard_here
 
 RATE_HZ: Final = 48_000
+BLOCK_SAMPLES: Final = round(RATE_HZ * BLOCK_SECONDS)
 SECONDS: Final = 20.0
 
 PREPARED: Final = """
 import sys, threading, time
 {imports}
 import sounddevice
-stream = sounddevice.{kind}(samplerate=48_000, channels=2, dtype="float32", blocksize=4800, latency=0.2{callback})
+stream = sounddevice.{kind}(samplerate=48_000, channels=2, dtype="float32", blocksize={block}, latency=0.2{callback})
 stream.start()
 {loop}
 """
@@ -40,7 +41,7 @@ OTHERS: Final = {
         "imports": "",
         "kind": "RawInputStream",
         "callback": "",
-        "loop": "while True: stream.read(4800)",
+        "loop": f"while True: stream.read({BLOCK_SAMPLES})",
     },
 }
 
@@ -49,7 +50,7 @@ def main() -> None:
     """Measure and print."""
     with VirtualMicrophone(rate_hz=RATE_HZ, channels=2) as virtual, heard_here(virtual.environment):
         rows = [("callback, no numpy: ours", *_cost_of(_child()))]
-        rows += [(name, *_cost_of(_other(PREPARED.format(**how)))) for name, how in OTHERS.items()]
+        rows += [(name, *_cost_of(_other(PREPARED.format(block=BLOCK_SAMPLES, **how)))) for name, how in OTHERS.items()]
     print(Table("A process for a sound card", ("process", "PSS, MB", "RSS, MB", "% of one core"), rows).as_markdown())
 
 

@@ -111,7 +111,7 @@ class Listener:
                 return
             if self._tally.samples > heard_before:
                 wait_seconds = RETRY_SECONDS[0]
-            self._stop.wait(wait_seconds * random.uniform(1, 1.5))
+            self._stop.wait(min(wait_seconds * random.uniform(1, 1.5), longest_seconds))
             wait_seconds = min(2 * wait_seconds, longest_seconds)
 
     def close(self) -> None:
@@ -188,7 +188,6 @@ class Listener:
                     break
                 self._hear(block)
         except SourceError as error:
-            log.warning("%s: %s", self.name, error)
             return str(error)
         finally:
             self._source.close()
@@ -286,7 +285,10 @@ class Listener:
 
     def _enter(self, status: Status, reason: str | None) -> None:
         if (status, reason) != (self.status, self._reason):
-            log.info("%s: %s%s", self.name, status, f" ({reason})" if reason else "")
+            # Said once, not at each attempt: a card that is away for a month would fill the journal.
+            unwell = status in ("lost", "degraded") and not self._stop.is_set()
+            level = logging.WARNING if unwell else logging.INFO
+            log.log(level, "%s: %s%s", self.name, status, f" ({reason})" if reason else "")
             self.status, self._reason = status, reason
             self._next_state = 0.0
 

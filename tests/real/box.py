@@ -52,16 +52,11 @@ def missing() -> str | None:
     return f"a box needs {', '.join(absent)}: apt-get install debootstrap systemd-container" if absent else None
 
 
-def debian(folder: Path, packages: Sequence[str]) -> None:
-    """Make a folder with a small Debian and some packages: of this machine's own release, so that both fit together."""
+def build(folder: Path, packages: Sequence[str] = PACKAGES) -> None:
+    """Make the folder of a box: the release of this machine's own Debian, so that both have the same Python."""
     release = platform.freedesktop_os_release()["VERSION_CODENAME"]
     command = ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", release, str(folder)]
     subprocess.run([*command, *_mirror(release)], check=True, stdin=subprocess.DEVNULL, env=_environment())
-
-
-def build(folder: Path) -> None:
-    """Make the folder of a box."""
-    debian(folder, PACKAGES)
     (folder / "etc/machine-id").write_text("")  # systemd makes one at each boot
     (folder / "etc/hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")  # what an installer would have written
 

@@ -115,6 +115,15 @@ def test_an_ended_pipe_is_a_lost_source(broker: Mosquitto, tmp_path: Path) -> No
     assert states_of(listener)[-1]["status"] == "lost"
 
 
+def test_a_card_that_is_not_there_is_logged_once_however_often_it_is_tried(broker: Mosquitto, tmp_path: Path) -> None:
+    """Its state is told at each attempt; a journal of the same line, for a month, would wear out a card."""
+    with Listener(broker) as listener, Earshot(tmp_path, "type: microphone, device: 'card:Cellar'", broker) as earshot:
+        wait_until(lambda: [state["status"] for state in states_of(listener)].count("lost") >= 3, "three attempts")
+        assert listener.last(f"{PUMP}/availability") == "offline"
+        earshot.end()
+    assert earshot.log().count("there is no such card") == 1
+
+
 # --- Without a broker, and with a late one ---
 
 

@@ -9,8 +9,6 @@ It takes a box (tests/real/box.py), which is slow to make, so nobody is made to 
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -126,15 +124,6 @@ class Service:
         if "No such file" in told:
             told = self.box.run("cat", f"/sys/fs/cgroup{group}/cgroup.procs", check=False)
         return told.split() if "No such file" not in told else []
-
-
-@pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a wheel of this checkout and of all that it needs."""
-    folder = tmp_path_factory.mktemp("wheels")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(folder), f"{ROOT}[web]"]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,10 @@
-"""A virtual machine with a kernel of its own on this machine's files, for tests that need the kernel's sound cards.
+"""A virtual machine with a kernel of its own, for tests that need the kernel's sound cards.
 
     sudo python -m tests.real.vm DIR [ARGUMENT...]    pytest inside; by default of tests/real/test_kernel_cards.py
 
-Makes DIR if it is not there, once: the kernel, three minutes, 700 MB. Needs Linux on x86-64, root, and the Debian
-packages debootstrap and qemu-system-x86. It boots in ten seconds where the processor is emulated too. Inside, all files
-of this machine can be read and none be written, but for /tmp, /run and /dev; there is no network but its own.
+Makes DIR if it is not there, once: a Debian with its kernel, four minutes, 900 MB. Needs Linux on x86-64, root, and the
+Debian packages debootstrap and qemu-system-x86. It boots in ten seconds where the processor is emulated too. Nothing
+inside can write to this machine, and there is no network but its own.
 """
 
 import os
@@ -14,23 +14,31 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.real.box import debian
+from tests.real import box
 
-PACKAGES: Final = ("kmod", "iproute2", "initramfs-tools", "zstd", "linux-image-amd64")
+PACKAGES: Final = (
+    *box.PACKAGES,
+    *("kmod", "udev", "iproute2", "initramfs-tools", "zstd", "linux-image-amd64"),
+    *("libportaudio2", "alsa-utils"),
+)
 NEEDED: Final = ("debootstrap", "qemu-system-x86_64")
 SHARE: Final = "trans=virtio,version=9p2000.L,msize=262144,cache=loose"
-DONE: Final = "exit code of the machine's command: "
+DONE: Final = "exit code of the command inside: "
 
-# PID 1. What is played to one side of Loopback is heard on the other; Dummy has 48 kHz and no other rate.
-_INIT: Final = f"""#!/bin/sh
+# What is played to one side of Loopback is heard on the other; Dummy has 48 kHz and no other rate.
+CARDS: Final = "modprobe snd-aloop pcm_substreams=1\nmodprobe snd-dummy model=ac97\n"
+
+# PID 1 of either kind of machine begins so.
+_START: Final = """#!/bin/sh
 [ -d /sys/class ] || mount -t sysfs sysfs /sys
 [ -d /proc/self ] || mount -t proc proc /proc
-modprobe snd-aloop pcm_substreams=1
-modprobe snd-dummy model=ac97
+"""
+
+_ON_OUR_FILES: Final = f"""{_START}{CARDS}
 ip link set lo up
 mount -t 9p -o {SHARE},ro host /mnt
 for folder in proc sys dev; do mount --rbind /$folder /mnt/$folder; done
@@ -40,6 +48,31 @@ chroot /mnt sh /run/command
 echo "{DONE}$?"
 echo o > /proc/sysrq-trigger
 sleep 60
+"""
+
+_UNDER_SYSTEMD: Final = f"""{_START}
+modprobe overlay
+mount -t tmpfs tmpfs /tmp
+mkdir /tmp/written /tmp/work
+mount -t overlay overlay -o lowerdir=/,upperdir=/tmp/written,workdir=/tmp/work /mnt
+shown() {{ mkdir -p "/mnt$2"; mount -t 9p -o {SHARE},ro "$1" "/mnt$2"; }}
+SHOWN
+shown command /command
+cat > /mnt/etc/systemd/system/command.service <<END
+[Unit]
+After=multi-user.target
+[Service]
+Type=oneshot
+ExecStart=/bin/sh /command/command
+StandardOutput=tty
+StandardError=tty
+TTYPath=/dev/ttyS0
+ExecStopPost=/bin/sh -c 'echo "{DONE}\\$EXIT_STATUS"; systemctl poweroff --force --force'
+END
+mkdir -p /mnt/etc/systemd/system/multi-user.target.wants
+ln -s ../command.service /mnt/etc/systemd/system/multi-user.target.wants/
+ln -s /dev/null /mnt/etc/systemd/system/serial-getty@ttyS0.service
+exec switch_root /mnt /lib/systemd/systemd
 """
 
 
@@ -52,37 +85,53 @@ def missing() -> str | None:
 
 
 def build(folder: Path) -> None:
-    """Make the folder with the machine's kernel and what loads it."""
-    debian(folder, PACKAGES)
+    """Make the folder of the machine."""
+    box.build(folder, PACKAGES)
     with (folder / "etc/initramfs-tools/modules").open("a") as modules:
         modules.write("9p\n9pnet_virtio\nvirtio_pci\n")
     subprocess.run(["chroot", folder, "update-initramfs", "-u"], check=True, stdin=subprocess.DEVNULL)
 
 
-def run(folder: Path, command: Sequence[str]) -> int:
+def run_on_our_files(folder: Path, command: Sequence[str]) -> int:
     """Boot, run a command in the present folder, show what it prints, and return its exit code.
 
-    Raises RuntimeError if the machine does not come so far.
+    It sees this machine's own files, and may write to /tmp, /run and /dev. Raises RuntimeError if the virtual machine
+    does not come so far.
     """
-    init = folder / "init-tests"
-    init.write_text(_INIT)
-    init.chmod(0o755)
-    settings = "root=root rootfstype=9p console=ttyS0 quiet panic=-1 init=/init-tests"
+    script = f"cd {shlex.quote(str(Path.cwd()))}\nexport HOME=/tmp PATH={shlex.quote(os.environ['PATH'])}\n"
+    code, _ = _boot(folder, _ON_OUR_FILES, f"{script}{shlex.join(command)}\n", {"host": Path("/")})
+    return code
+
+
+def run_under_systemd(folder: Path, script: str, shown: Mapping[Path, str]) -> tuple[int, str]:
+    """Boot the machine's own Debian with systemd, run a shell script as root, and return its exit code and output.
+
+    No sound card is there before `CARDS`. What is written is thrown away.
+
+    shown  folders of this machine, each with its path inside, where it can only be read
+    """
+    shares = {f"shown{n}": (outside, inside) for n, (outside, inside) in enumerate(shown.items())}
+    mounts = "\n".join(f"shown {tag} {shlex.quote(inside)}" for tag, (_, inside) in shares.items())
+    init = _UNDER_SYSTEMD.replace("SHOWN", mounts)
+    return _boot(folder, init, script, {tag: outside for tag, (outside, _) in shares.items()})
+
+
+def _boot(folder: Path, init: str, script: str, shares: Mapping[str, Path]) -> tuple[int, str]:
+    (folder / "init-tests").write_text(init)
+    (folder / "init-tests").chmod(0o755)
+    settings = f"root=root rootfstype=9p rootflags={SHARE} ro console=ttyS0 quiet panic=-1 init=/init-tests"
     with tempfile.TemporaryDirectory() as scratch:
-        Path(scratch, "command").write_text(
-            f"cd {shlex.quote(str(Path.cwd()))}\nexport HOME=/tmp PATH={shlex.quote(os.environ['PATH'])}\n"
-            f"{shlex.join(command)}\n"
-        )
+        Path(scratch, "command").write_text(script)
         machine = subprocess.Popen(
             [
                 *("qemu-system-x86_64", "-M", "q35", "-cpu", "max", "-m", "2G", "-smp", "2"),
                 *("-nographic", "-no-reboot", "-nic", "none"),
                 *("-kernel", str(next(folder.glob("boot/vmlinuz-*")))),
                 *("-initrd", str(next(folder.glob("boot/initrd.img-*")))),
-                *("-append", f"{settings} rootflags={SHARE} ro"),
+                *("-append", settings),
                 *_shared(folder, "root"),
-                *_shared(Path("/"), "host"),
                 *_shared(Path(scratch), "command"),
+                *(word for tag, path in shares.items() for word in _shared(path, tag)),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -90,17 +139,18 @@ def run(folder: Path, command: Sequence[str]) -> int:
             errors="replace",
         )
         assert machine.stdout is not None
-        code = None
+        code, said = None, list[str]()
         for line in machine.stdout:
             if line.startswith(DONE):
                 code = int(line.removeprefix(DONE))
             else:
+                said.append(line)
                 sys.stdout.write(line)
                 sys.stdout.flush()
         machine.wait()
     if code is None:
-        raise RuntimeError(f"the virtual machine ended without a word, qemu with {machine.returncode}")
-    return code
+        raise RuntimeError(f"the virtual machine ended, qemu with {machine.returncode}: {''.join(said[-20:])}")
+    return code, "".join(said)
 
 
 def _shared(folder: Path, tag: str) -> list[str]:
@@ -115,4 +165,4 @@ if __name__ == "__main__":
     if not where.is_dir():
         build(where)
     asked = sys.argv[2:] or ["tests/real/test_kernel_cards.py"]
-    sys.exit(run(where, [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "-q", *asked]))
+    sys.exit(run_on_our_files(where, [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", *asked]))
