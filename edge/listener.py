@@ -27,7 +27,7 @@ from edge.metrics import SourceSnapshot, Stopwatch
 from edge.notify import Progress
 from edge.publisher import Publisher
 from edge.sensor import SensorHealth
-from edge.source import SAMPLE_RATE_HZ, Block, Microphone, Source
+from edge.source import SAMPLE_RATE_HZ, Block, Microphone, Source, wait_for_change
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,8 @@ Status = Literal["waiting", "filling", "listening", "degraded", "lost"]
 Record = dict[str, Any]
 
 RETRY_SECONDS: Final = (1.0, 30.0)
-"""The shortest and the longest wait before a lost source is opened again; it doubles in between."""
+"""The shortest and the longest wait before a lost source is opened again; it doubles in between, and ends early when a
+card comes or goes."""
 
 MOST_ASKED_FOR: Final = 100
 """Commands that may wait for the next sound: a source may be lost for days."""
@@ -111,8 +112,11 @@ class Listener:
                 return
             if self._tally.samples > heard_before:
                 wait_seconds = RETRY_SECONDS[0]
-            self._stop.wait(min(wait_seconds * random.uniform(1, 1.5), longest_seconds))
-            wait_seconds = min(2 * wait_seconds, longest_seconds)
+            if wait_for_change(min(wait_seconds * random.uniform(1, 1.5), longest_seconds), self._stop):
+                wait_seconds = RETRY_SECONDS[0]
+                self._stop.wait(wait_seconds)  # udev has to give a card that came to our group first
+            else:
+                wait_seconds = min(2 * wait_seconds, longest_seconds)
 
     def close(self) -> None:
         """Wake the source if it waits for sound, so that `run` can return. May be called from any thread."""

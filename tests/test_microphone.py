@@ -23,7 +23,7 @@ from edge.config import MicrophoneSettings, load
 from edge.errors import ConfigError, SourceError
 from edge.source import Block, Input, Microphone, microphones
 from edge.source import capture as child
-from edge.source.devices import cards, find_card, holder_of
+from edge.source.devices import cards, find_card, holder_of, wait_for_change
 from edge.source.sound_card import Inbox, Opening, SoundCard
 
 PLAYER = """
@@ -550,6 +550,20 @@ def test_of_a_card_with_two_inputs_the_first_is_meant(computer: Computer) -> Non
     assert card.alsa_name == "hw:4,2"
     computer.hold(4, 812)  # device 0
     assert holder_of(card, proc=computer.proc) is None
+
+
+def test_who_waits_for_a_card_need_not_wait_once_one_has_come(computer: Computer) -> None:
+    stop = threading.Event()
+    assert not wait_for_change(0.1, stop, computer.sys_sound)
+    for change in (lambda: computer.plug(5, "New", usb="0d8c:0014", port="1-1.4"), lambda: computer.unplug(5)):
+        timer = threading.Timer(0.1, change)
+        timer.start()
+        began = time.monotonic()
+        assert wait_for_change(60, stop, computer.sys_sound)
+        assert time.monotonic() - began < 30
+        timer.join()
+    stop.set()
+    assert not wait_for_change(60, stop, computer.sys_sound)
 
 
 # --- What config.yaml takes for a name ---

@@ -6,6 +6,7 @@ This room opens, checks and converts; it never scores and knows no configuration
 
 from edge.source.audio_file import read_blocks, read_samples
 from edge.source.block import SAMPLE_RATE_HZ, Block, Samples, Source
+from edge.source.devices import wait_for_change
 from edge.source.folder import FolderSource, find_audio
 from edge.source.microphone import Input, Microphone, describe_input, microphones
 from edge.source.pcm import PcmStream, SampleFormat
@@ -25,4 +26,5 @@ __all__ = [
     "microphones",
     "read_blocks",
     "read_samples",
+    "wait_for_change",
 ]

@@ -4,6 +4,8 @@ The kernel numbers cards in the order in which it meets them: a number is anothe
 what was there when it was loaded, and leaves out a card that another program holds; the kernel's list has it.
 """
 
+import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +19,9 @@ PROC: Final = Path("/proc")
 
 CARD_NAMES: Final = ("usb:", "usb-port:", "card:")
 """How a name of a card begins; every other name is a part of one of PortAudio's."""
+
+LOOK_SECONDS: Final = 0.5
+"""How soon a card that comes is seen."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,19 @@ def holder_of(card: Card, *, proc: Path = PROC) -> str | None:
                 if key.strip() == "owner_pid":
                     return _program(value.strip(), proc)
     return None
+
+
+def wait_for_change(seconds: float, stop: threading.Event, sys_sound: Path = SYS_SOUND) -> bool:
+    """Wait so long, or until `stop` is set; return whether an input came or went, and then at once."""
+    end, before = time.monotonic() + seconds, _inputs(sys_sound)
+    while (left := end - time.monotonic()) > 0 and not stop.wait(min(left, LOOK_SECONDS)):
+        if _inputs(sys_sound) != before:
+            return True
+    return False
+
+
+def _inputs(sys_sound: Path) -> set[str]:
+    return {path.name for path in sys_sound.glob("pcmC*D*c")}
 
 
 def _card(number: int, device: int, folder: Path) -> Card:
