@@ -2,9 +2,9 @@
 
     sudo python -m tests.real.vm DIR [ARGUMENT...]    pytest inside; by default of tests/real/test_kernel_cards.py
 
-Makes DIR if it is not there, once: a Debian with its kernel, four minutes, 900 MB. Needs Linux on x86-64, root, and the
-Debian packages debootstrap and qemu-system-x86. It boots in ten seconds where the processor is emulated too. Nothing
-inside can write to this machine, and there is no network but its own.
+Makes DIR if it is not there, once: a Debian with its kernel, four minutes, 900 MB; it will do for a box, too (box.py).
+Needs Linux on x86-64, root, and the Debian packages debootstrap and qemu-system-x86. It boots in ten seconds where the
+processor is emulated too. Nothing inside can write to this machine, and there is no network but its own.
 """
 
 import os
