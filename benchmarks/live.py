@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import paho.mqtt.client as paho
@@ -97,7 +97,7 @@ def pace(seconds: int) -> Table:
             time.sleep(0.3)
             cpu_share = (daemon.figures()["cpu_s"] - cpu) / (time.monotonic() - since)
             # A state is told for the newest hop: the last one sent before it came.
-            late = [at - max(s for s in sent if s <= at) for at in came if sent and at >= sent[0]]
+            late = [at - max(s for s in sent if s <= at) for at, _ in came if sent and at >= sent[0]]
         figures = daemon.figures()
     p50, p99 = np.percentile(late, [50, 99])
     rows = [
@@ -125,9 +125,11 @@ def microphone(seconds: int) -> Table:
         with _running("", QUIET_EVENTS, source=source, mqtt=USUAL) as daemon:
             time.sleep(15)  # the window fills
             before, since = daemon.threads(), time.monotonic()
-            time.sleep(seconds)
+            with daemon.states() as states:
+                time.sleep(seconds)
             now, elapsed = daemon.threads(), time.monotonic() - since
             memory = daemon.memory()
+    lag_seconds = np.median([state["lag_s"] for _, state in states])
     spent = {key: now[key] - before.get(key, 0.0) for key in now}
     client = sum(cpu for (_, name), cpu in spent.items() if name == PULSE_CLIENT)
     child = sum(cpu for (whose, _), cpu in spent.items() if whose == "child") - client
@@ -141,6 +143,7 @@ def microphone(seconds: int) -> Table:
             f"{client / elapsed:.2%}",
             "",
         ],
+        ["capture of a hop's end to its score (lag_s), ms", f"{1e3 * lag_seconds:.0f}", ""],
         ["PSS, MB: the daemon", f"{memory['daemon']:.1f}", ""],
         ["the card's child process, with PulseAudio's libraries", f"{memory['child']:.1f}", ""],
         ["both", f"{sum(memory.values()):.1f}", "120 (BirdNET-Go: about 400)"],
@@ -230,28 +233,25 @@ class _Daemon:
 
     def queued(self) -> int:
         """Return how many events wait, as the newest health message says."""
-        with self._subscribed("earshot/bench/health") as messages:
+        with self._subscribed("earshot/bench/health", retained=True) as messages:
             give_up = time.monotonic() + 5
             while not messages and time.monotonic() < give_up:
                 time.sleep(0.01)
-            return int(json.loads(messages[-1][1])["mqtt"]["queued"]) if messages else -1
+            return int(messages[-1][1]["mqtt"]["queued"]) if messages else -1
 
     @contextmanager
-    def states(self) -> Iterator[list[float]]:
-        """Yield a list that fills with the times at which state messages come."""
-        times: list[float] = []
-        with self._subscribed("earshot/bench/pump/state", times):
-            yield times
+    def states(self) -> Iterator[list[tuple[float, dict[str, Any]]]]:
+        """Yield a list that fills with state messages and the times at which they come."""
+        with self._subscribed("earshot/bench/pump/state", retained=False) as messages:
+            yield messages
 
     @contextmanager
-    def _subscribed(self, topic: str, times: list[float] | None = None) -> Iterator[list[tuple[float, bytes]]]:
-        messages: list[tuple[float, bytes]] = []
+    def _subscribed(self, topic: str, *, retained: bool) -> Iterator[list[tuple[float, dict[str, Any]]]]:
+        messages: list[tuple[float, dict[str, Any]]] = []
 
         def on_message(_client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
-            now = time.monotonic()
-            messages.append((now, bytes(message.payload)))
-            if times is not None and not message.retain:
-                times.append(now)
+            if retained or not message.retain:
+                messages.append((time.monotonic(), json.loads(message.payload)))
 
         client = paho.Client(CallbackAPIVersion.VERSION2)
         client.on_message = on_message
