@@ -237,9 +237,8 @@ class ClipStore:
     def _beyond_quota(self, n_bytes: int) -> "list[_Kept]":
         """Return the oldest files, those that have to go if `n_bytes` more are to be kept."""
         quota_bytes = self.settings.quota_megabytes * MEGABYTE
-        if self.clips_bytes + n_bytes <= quota_bytes:
-            return []
-        self._count()
+        if self.clips_bytes + n_bytes > quota_bytes:
+            self._count()
         if self.clips_bytes + n_bytes <= quota_bytes:
             return []
         goal_bytes = self.clips_bytes + n_bytes - quota_bytes * (1 - SPARE)

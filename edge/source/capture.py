@@ -175,7 +175,7 @@ def _opening(
         raise Refused(f"has {most_channels} channel(s), there is no channel {max(wanted)}; they count from 0")
 
     own_rate_hz = round(info["default_samplerate"])
-    rates_hz = (rate_hz,) if rate_hz else (USUAL_RATE_HZ, own_rate_hz, *OTHER_RATES_HZ)
+    rates_hz = (rate_hz,) if rate_hz else dict.fromkeys((USUAL_RATE_HZ, own_rate_hz, *OTHER_RATES_HZ))
     why = ""
     for channels in _channel_counts(max(wanted) + 1, most_channels):
         for rate in rates_hz:

@@ -1,6 +1,6 @@
 """Microphones: channels of sound cards, as sources. A card is a process of its own (edge/source/sound_card.py).
 
-Sound comes at the card's own rate and is resampled here and by nobody else.
+Sound comes at a rate that the card has, and is resampled here and by nobody else.
 """
 
 import logging

@@ -51,7 +51,7 @@ LONGEST_PIECE_SECONDS: Final = 60
 
 @dataclass(frozen=True)
 class Opening:
-    """What was opened: the device by PortAudio's name, at the card's own rate and with so many channels."""
+    """What was opened: the device by PortAudio's name, at a rate that it has and with so many channels."""
 
     name: str
     rate_hz: int
