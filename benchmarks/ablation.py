@@ -22,9 +22,8 @@ from scipy.stats import hmean
 from sklearn.metrics import roc_auc_score
 from torch.utils.flop_counter import FlopCounterMode
 
-from edge.fit import NormalWindows, fit_section
-from edge.frontend import FrontendSettings
-from edge.scorer import FloatArray, Scorer, band_statistics
+from edge.ear import FloatArray, FrontendSettings, band_statistics
+from edge.judge import NormalWindows, Scorer, fit_section
 from trainer.dataset import Clip, read_layout
 from trainer.evaluation.metrics import PAUC_MAX_FPR
 from trainer.features import FeatureStore, compute_features

@@ -8,10 +8,9 @@ import numpy as np
 
 from benchmarks.measure import Table, cpu_seconds
 from edge.config import EvidenceSettings, SensorSettings
-from edge.evidence import ClipStore, Evidence
-from edge.frontend import Frontend, FrontendSettings
-from edge.picture import spectrogram
-from edge.sensor import SensorHealth
+from edge.ear import Frontend, FrontendSettings
+from edge.judge import SensorHealth
+from edge.memory import ClipStore, Evidence, spectrogram
 from edge.source import Block
 
 RATE_HZ = 16_000

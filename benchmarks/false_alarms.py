@@ -12,7 +12,7 @@ through the line and the event detector at the thresholds for several rates. It 
 sound, in --jobs processes, and goes on where it was stopped: what was heard is kept in --folder.
 
 `reach` needs no sound: scores of three known processes, calibrated for one false alarm a week from ever fewer hours,
-and what that makes of weeks to come. `edge.calibration.FARTHEST` was chosen by it.
+and what that makes of weeks to come. `edge.detector.judge.calibration.FARTHEST` was chosen by it.
 """
 
 import argparse
@@ -33,14 +33,22 @@ from tqdm import tqdm
 
 from benchmarks.measure import Table
 from edge import detector as detectors
-from edge.archive import score_file
-from edge.calibration import Rules, ScoreSeries, hours_needed, openings, unrefused_threshold
 from edge.config import EventSettings
-from edge.detector import Detector, Section
-from edge.enroll import Promise, Recording, Stretch, enroll_windows, learn_section, measure_normal, normal_windows
-from edge.event import EventDetector
-from edge.line import Ear, Line, Measurement
-from edge.scorer import FloatArray, ScoreName
+from edge.detector import (
+    Detector,
+    Line,
+    Promise,
+    Recording,
+    Section,
+    Stretch,
+    enroll_windows,
+    learn_section,
+    measure_normal,
+    normal_windows,
+    score_file,
+)
+from edge.ear import FloatArray, Measurement
+from edge.judge import EventDetector, Rules, ScoreName, ScoreSeries, hours_needed, openings, unrefused_threshold
 from trainer.dataset import Clip, read_layout
 from trainer.simulator.recording import Scene, clip
 
@@ -95,7 +103,7 @@ def clips(detector: Detector, data: Sequence[Path], *, enrolled: bool) -> Table:
 
 def _enrolled(detector: Detector, own: Sequence[Clip]) -> Section | None:
     recordings = [Recording(one.path, one.recording, one.domain) for one in own if one.split == "train"]
-    windows = measure_normal(Ear(detector), recordings)
+    windows = measure_normal(detector.ear(), recordings)
     if windows is None:
         return None
     return learn_section(
@@ -123,7 +131,7 @@ def week(path: Path, *, hours: float, calibration_hours: float, jobs: int, folde
     folder.mkdir(parents=True, exist_ok=True)
 
     heard = _in_parallel(partial(_measured, path, folder), _stretches("calibration", calibration_hours), jobs)
-    windows = normal_windows(Ear(base), [Stretch(one.stem, _read_measurements(one)) for one in heard])
+    windows = normal_windows(base.ear(), [Stretch(one.stem, _read_measurements(one)) for one in heard])
     enrolled_path = folder / f"pump-{calibration_hours:g}h"
     enrolled = enroll_windows("pump", windows, base, enrolled_path)
     section = enrolled.section(None)
@@ -247,7 +255,7 @@ def _measured(detector_path: Path, folder: Path, name: str) -> Path:
     """Leave what a stretch measures in a file, unless it is there."""
     done = folder / f"{name}.npz"
     if not done.exists():
-        heard = Ear(_detector(detector_path)).feed(_sound(name))
+        heard = _detector(detector_path).ear().feed(_sound(name))
         part = folder / f".{name}.part.npz"
         np.savez(
             part,

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.measure import Table, ms
 from edge.config import OutboxSettings
-from edge.outbox import Outbox
+from edge.voice import Outbox
 
 EVENT: dict[str, Any] = {"id": "e" * 32, "kind": "updated", "text": "x" * 800}
 N_EVENTS = 2000

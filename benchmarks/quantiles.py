@@ -10,9 +10,8 @@ import click
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from edge.fit import fit_gaussian
-from edge.frontend import Features, Frontend, FrontendSettings
-from edge.scorer import FloatArray
+from edge.ear import Features, FloatArray, Frontend, FrontendSettings
+from edge.judge import fit_gaussian
 from edge.source import read_samples
 from trainer.dataset import Clip, read_layout
 from trainer.evaluation.metrics import PAUC_MAX_FPR

@@ -17,13 +17,9 @@ import soundfile
 import torch
 
 from benchmarks.measure import Table, Work, against, cpu_seconds, ms
-from edge.archive import readings_of
-from edge.detector import Card, Detector, Section, SectionCard
-from edge.frontend import Features, Frontend, FrontendSettings, Samples
-from edge.line import Line
-from edge.model import Model
-from edge.ring import HOP_FRAMES
-from edge.scorer import DOMAINS, Gaussian, ScoreName, SectionStatistics
+from edge.detector import Card, Detector, Line, Section, SectionCard, readings_of
+from edge.ear import HOP_FRAMES, Features, Frontend, FrontendSettings, Model, Samples
+from edge.judge import DOMAINS, Gaussian, ScoreName, SectionStatistics
 from export.graph import write_onnx
 from trainer.network import Network, preset
 
@@ -102,7 +98,7 @@ def decision_every_hop(made: Contenders) -> Table:
             row("(c)", "paper preset, whole 10 s window, PyTorch eager", (45, 70)),
         ],
         f"Of the networks alone, (b) costs {alone[0]:.1f} and (c) {alone[1]:.1f} times (a).\n\n"
-        "All three have the frames of edge/frontend.py. The 45x and 70x were asked for against librosa and PyTorch; "
+        "All three have the frames of edge/ear. The 45x and 70x were asked for against librosa and PyTorch; "
         "librosa is no dependency of this project, so its own cost is not in (c).\n\n"
         f"The whole line, with ring, band statistics and every score, takes {ms(seconds['line'])} ms a hop: "
         f"{share:.2f} % of one core for one microphone. That is hop after hop without a pause: a daemon that sleeps "

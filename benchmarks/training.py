@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.measure import Table, Work, against, cpu_seconds, ms
-from edge.allocator import keep_freed_memory
+from edge.daemon import keep_freed_memory
 from trainer.loss import mixup
 from trainer.network import Network, preset
 from trainer.recipe import Recipe

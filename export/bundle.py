@@ -16,13 +16,9 @@ import yaml
 from edge import __version__
 from edge import detector as detectors
 from edge.config import EventSettings
-from edge.detector import Card, Detector, Section
-from edge.enroll import Promise
+from edge.detector import Card, Detector, Promise, Section, golden_scores
+from edge.ear import FrontendSettings, Model
 from edge.errors import EarshotError, SourceError
-from edge.frontend import FrontendSettings
-from edge.golden import golden_scores
-from edge.line import Ear
-from edge.model import Model
 from edge.source import read_samples
 from export.card import model_card
 from export.gate import check_blocks, check_runtime
@@ -79,7 +75,7 @@ def export(
         )
         bare = Detector(Path(scratch), card, Model(onnx_path), {}, "")
         promise = Promise(false_alarm_rate, false_alarms_per_week, event or EventSettings())
-        sections = fit_sections(Ear(bare), clips, classes, only or classes, promise, held_out=load_held_out(run))
+        sections = fit_sections(bare.ear(), clips, classes, only or classes, promise, held_out=load_held_out(run))
         if not sections:
             raise EarshotError(f"{run}: no section has enough normal sound of whole windows to fit")
         card = card.model_copy(update={"sections": [section.card for section in sections.values()]})

@@ -5,8 +5,8 @@ from typing import Final
 
 import click
 
-from edge.commands.options import event_config_option, event_settings, false_alarms_per_week_option
-from edge.enroll import weekly_text
+from edge.commands import event_config_option, event_settings, false_alarms_per_week_option
+from edge.detector import weekly_text
 from export.bundle import export
 
 FALSE_ALARM_RATE: Final = 0.01

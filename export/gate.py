@@ -9,9 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from edge.detector import Detector
+from edge.ear import Features, Frontend, Measurement
 from edge.errors import EarshotError
-from edge.frontend import Features, Frontend
-from edge.line import Ear, Measurement
 from edge.source import read_samples
 from trainer.network import Network
 
@@ -32,7 +31,7 @@ def check_runtime(network: Network, detector: Detector, clips: Sequence[Path]) -
     frontend, worst = Frontend(detector.frontend), {"embedding": 0.0, "logits": 0.0}
     for clip in clips:
         samples = read_samples(clip)
-        heard = Ear(detector).feed(samples)
+        heard = detector.ear().feed(samples)
         embedding, logits = _whole_windows(network, detector, frontend(samples), heard)
         for name, expected in (("embedding", embedding), ("logits", logits)):
             came = np.stack([getattr(each, name) for each in heard])
@@ -46,9 +45,9 @@ def check_blocks(detector: Detector, clips: Sequence[Path]) -> dict[str, float]:
     worst = {f"blocks of {n}": 0.0 for n in ODD_BLOCKS}
     for clip in clips:
         samples = read_samples(clip)
-        whole = Ear(detector).feed(samples)
+        whole = detector.ear().feed(samples)
         for n in ODD_BLOCKS:
-            ear = Ear(detector)
+            ear = detector.ear()
             heard = [m for start in range(0, samples.size, n) for m in ear.feed(samples[start : start + n])]
             if [m.end_sample for m in heard] != [m.end_sample for m in whole]:
                 raise EarshotError(f"{clip}: blocks of {n} samples give other windows than the clip in one piece")

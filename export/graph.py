@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_weights
 
-from edge.ring import HOP_FRAMES
+from edge.ear import HOP_FRAMES
 from trainer.adacos import SubclusterAdacos, unit
 from trainer.network import DualBlock, Network, PointConv, TimeConv
 

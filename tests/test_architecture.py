@@ -1,6 +1,7 @@
-"""The picture of the line, held: who may import whom."""
+"""The table of the README, held: which wing lies on which floor, and who may import whom."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,31 +10,25 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# A stage may use the values of the one before it and the settings at the door, and nothing else of `edge`.
-MAY_IMPORT = {
-    "frontend": set(),
-    "ring": {"frontend"},
-    "source": {"source"},
-    "model": {"frontend", "ring"},
-    "scorer": {"frontend"},
-    "fit": {"scorer"},
-    "event": {"config"},
-    "publisher": {"config", "control", "outbox"},
-    "outbox": {"config"},
-    "control": set(),
-    "config": {"strict_yaml"},
-    "strict_yaml": set(),
-    "notify": set(),
-    "metrics": {"config"},
-    "sensor": {"config"},
-    "picture": {"frontend"},
-    "evidence": {"clock", "config", "frontend", "picture", "source"},
-    "demo_broker": set(),
-    "subscriber": set(),
+# Wing: its floor, and whose doors it may use. Below all of them lie `edge.clock`, `edge.errors` and the version.
+WINGS: dict[str, tuple[int, set[str]]] = {
+    "commands": (6, {"config", "source", "ear", "judge", "voice", "demo", "detector", "daemon"}),
+    "daemon": (5, {"config", "source", "judge", "memory", "voice", "detector"}),
+    "detector": (4, {"config", "source", "ear", "judge"}),
+    "judge": (3, {"config", "ear"}),
+    "voice": (3, {"config"}),
+    "memory": (3, {"config", "source", "ear"}),
+    "demo": (3, set()),
+    "ear": (2, set()),
+    "source": (2, set()),
+    "config": (1, set()),
 }
+GROUND = {"clock", "errors", "__version__"}
+AT_THE_TOP = {"__init__", "cli", "clock", "errors"}
 
 
 def imports_of(path: Path) -> set[str]:
+    """Dotted names that a file imports, and those that it takes from them."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -47,23 +42,64 @@ def modules_of(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", modules_of("edge"), ids=str)
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def doors(wing: str) -> set[str]:
+    """What the `__init__.py` of a wing hands out."""
+    for node in ast.parse((ROOT / "edge" / wing / "__init__.py").read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return set(ast.literal_eval(node.value))
+    return set()
+
+
+@pytest.mark.parametrize("path", modules_of("edge"), ids=name_of)
 def test_the_ground_floor_rests_on_nothing(path: Path) -> None:
     roots = {name.split(".")[0] for name in imports_of(path)}
     assert not roots & {"torch", "trainer", "export", "onnx", "sklearn", "scipy"}
 
 
-@pytest.mark.parametrize("path", modules_of("trainer"), ids=str)
+@pytest.mark.parametrize("path", modules_of("trainer"), ids=name_of)
 def test_the_trainer_does_not_know_the_exporter(path: Path) -> None:
     assert "export" not in {name.split(".")[0] for name in imports_of(path)}
+    words = [n.value for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Constant)]
+    assert not [word for word in words if isinstance(word, str) and re.fullmatch(r"export(\.\w+)+", word)]
 
 
-@pytest.mark.parametrize("stage", MAY_IMPORT)
-def test_stages_do_not_import_each_other(stage: str) -> None:
-    package = ROOT / "edge" / stage
-    paths = sorted(package.glob("*.py")) if package.is_dir() else [package.with_suffix(".py")]
-    used = {name.split(".")[1] for path in paths for name in imports_of(path) if name.startswith("edge.")}
-    assert used <= MAY_IMPORT[stage] | {"errors"}
+def test_every_wing_is_in_the_table() -> None:
+    assert {path.parent.name for path in (ROOT / "edge").glob("*/__init__.py")} == set(WINGS)
+    assert {path.stem for path in (ROOT / "edge").glob("*.py")} == AT_THE_TOP
+
+
+def test_the_table_of_the_readme_is_this_one() -> None:
+    rows = re.findall(r"^\| (\d) \| `(\w+)` \| .+ \| (.*)\|$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
+    assert {wing: (int(floor), set(re.findall(r"\w+", may))) for floor, wing, may in rows} == WINGS
+
+
+def test_imports_run_down() -> None:
+    for wing, (floor, may) in WINGS.items():
+        assert all(WINGS[other][0] < floor for other in may), wing
+
+
+@pytest.mark.parametrize("wing", WINGS)
+def test_a_wing_imports_what_the_table_allows_and_all_of_it(wing: str) -> None:
+    used = {name.split(".")[1] for path in modules_of(f"edge/{wing}") for name in imports_of(path) if "edge." in name}
+    assert used - {wing} - GROUND - ({"cli"} if wing == "commands" else set()) == WINGS[wing][1]
+
+
+@pytest.mark.parametrize(
+    "path", [p for package in ("edge", "trainer", "export", "benchmarks") for p in modules_of(package)], ids=name_of
+)
+def test_a_wing_is_entered_by_its_door(path: Path) -> None:
+    inside = path.relative_to(ROOT).parts[1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("edge."):
+            continue
+        _, wing, *room = str(node.module).split(".")
+        if wing in WINGS and wing != inside:
+            assert not room, f"{node.module}: expected `from edge.{wing} import ...`"
+            assert {alias.name for alias in node.names} <= doors(wing)
 
 
 @pytest.mark.parametrize("module", ["edge.daemon", "edge.commands.enroll", "edge.commands.score"])

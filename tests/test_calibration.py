@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 
 from edge import detector as detectors
-from edge.calibration import (
+from edge.config.settings import Config, EventSettings, OnDelay
+from edge.daemon.daemon import Daemon
+from edge.detector.folder import WeeklyCard
+from edge.ear.bands import FloatArray
+from edge.errors import ConfigError
+from edge.judge.calibration import (
     Rules,
     ScoreSeries,
     TooLittleSoundError,
@@ -18,12 +23,7 @@ from edge.calibration import (
     rarest,
     rate_curve,
 )
-from edge.config import Config, EventSettings, OnDelay
-from edge.daemon import Daemon
-from edge.detector import WeeklyCard
-from edge.errors import ConfigError
-from edge.event import EventDetector
-from edge.scorer import FloatArray
+from edge.judge.event import EventDetector
 from tests.conftest import DEMO
 
 HOP_SECONDS = 0.512

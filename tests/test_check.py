@@ -339,7 +339,7 @@ def test_an_access_list_that_forbids_our_topics(guarded: Mosquitto, tmp_path: Pa
 def test_a_broker_of_old_is_no_reason_to_worry_much(tmp_path: Path, earshot: Earshot) -> None:
     """A broker without MQTT 5: the demo's own."""
     pytest.importorskip("amqtt")
-    from edge.demo_broker import DemoBroker
+    from edge.demo.broker import DemoBroker
 
     with DemoBroker(None) as old:
         *before, (name, verdict, _, hint) = broker_steps(tmp_path, earshot, f"{{host: {old.host}, port: {old.port}}}")

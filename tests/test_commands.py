@@ -18,7 +18,7 @@ from edge import detector as detectors
 from edge.cli import earshot as earshot_group
 from edge.commands.options import open_output
 from edge.errors import EarshotError
-from edge.scorer import ScoreName
+from edge.judge.scorer import ScoreName
 from edge.source import read_samples
 from tests.conftest import COMMAND, DEMO, Ran, run_process
 

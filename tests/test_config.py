@@ -12,10 +12,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge import config
-from edge.config import Config, FolderSettings, MicrophoneSettings, StdinSettings, load, machine_name
+from edge.config import settings as config
+from edge.config.settings import Config, FolderSettings, MicrophoneSettings, StdinSettings, load, machine_name
+from edge.config.strict_yaml import Settings
 from edge.errors import ConfigError
-from edge.strict_yaml import Settings
 
 OWN = Path(__file__).parent.parent / "config.yaml"
 """The file a visitor reads first."""

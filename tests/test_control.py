@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from edge.control import MOST_BYTES, Acknowledge, Command, CommandError, Shelve, Threshold, parse
+from edge.voice.control import MOST_BYTES, Acknowledge, Command, CommandError, Shelve, Threshold, parse
 from tests.real.mosquitto import SOAK
 from tests.test_publisher import SCHEMAS
 

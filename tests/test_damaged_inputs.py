@@ -14,10 +14,10 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge import detector as detectors
-from edge.archive import readings_of, score_file
-from edge.demo_broker import DemoBroker
+from edge.demo.broker import DemoBroker
+from edge.detector.archive import readings_of, score_file
+from edge.detector.line import Line
 from edge.errors import EarshotError, SourceError
-from edge.line import Line
 from tests import damage
 from tests.conftest import COMMAND, DEMO, Ran, run_process
 from tests.damage import KINDS, Damage, damaged_inputs

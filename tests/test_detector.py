@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from edge import detector as detectors
-from edge.archive import score_file
+from edge.detector.archive import score_file
+from edge.detector.golden import verify
+from edge.detector.line import Line
 from edge.errors import DetectorError
-from edge.golden import verify
-from edge.line import Line
 from edge.source import find_audio
 from tests.conftest import DEMO
 

@@ -9,14 +9,22 @@ import numpy as np
 import pytest
 
 from edge import detector as detectors
-from edge import enroll
-from edge.calibration import TooLittleSoundError
-from edge.config import EventSettings, OnDelay
-from edge.detector import Section
-from edge.enroll import STRETCH_SECONDS, Promise, Recording, Stretch, learn_section, measure_normal, normal_windows
+from edge.config.settings import EventSettings, OnDelay
+from edge.detector import enrolment as enroll
+from edge.detector.enrolment import (
+    STRETCH_SECONDS,
+    Promise,
+    Recording,
+    Stretch,
+    learn_section,
+    measure_normal,
+    normal_windows,
+)
+from edge.detector.folder import Section
+from edge.ear.ear import Ear, Measurement
+from edge.ear.frontend import Samples
 from edge.errors import SourceError
-from edge.frontend import Samples
-from edge.line import Ear, Measurement
+from edge.judge.calibration import TooLittleSoundError
 from tests.conftest import DEMO
 from tests.test_fit import windows
 
@@ -27,7 +35,8 @@ class QuickEar(Ear):
     """Measures its own count of hops instead of sound, with a fault at hop 40."""
 
     def __init__(self) -> None:
-        super().__init__(detectors.read(DEMO / "detector"))
+        detector = detectors.read(DEMO / "detector")
+        super().__init__(detector.model, detector.plan)
 
     def reset(self) -> None:
         self._n_samples = 0

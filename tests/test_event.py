@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.config import EventSettings, OnDelay
-from edge.event import Event, EventDetector, moved_bands
+from edge.config.settings import EventSettings, OnDelay
+from edge.judge.event import Event, EventDetector, moved_bands
 
 HOP_SECONDS = 0.512
 SETTINGS = EventSettings(on_delay=OnDelay(windows=4, of=6), off_delay_seconds=5.0, deadband=0.1, update_seconds=10)

@@ -13,11 +13,12 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from edge import clock, evidence
-from edge.config import EvidenceSettings
-from edge.evidence import MEGABYTE, ClipStore, Evidence, write_whole
-from edge.frontend import Frontend, FrontendSettings
-from edge.picture import COLUMN_FRAMES, spectrogram
+from edge import clock
+from edge.config.settings import EvidenceSettings
+from edge.ear.frontend import Frontend, FrontendSettings
+from edge.memory import clips as evidence
+from edge.memory.clips import MEGABYTE, ClipStore, Evidence, write_whole
+from edge.memory.picture import COLUMN_FRAMES, spectrogram
 from edge.source import Block
 from edge.source.block import Stretch
 

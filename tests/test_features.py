@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge.ear.frontend import Frontend, FrontendSettings
 from edge.errors import EarshotError
-from edge.frontend import Frontend, FrontendSettings
 from edge.source import read_samples
 from tests.conftest import environment
 from trainer import features
@@ -83,7 +83,7 @@ def test_each_frontend_has_its_own(clips: list[Clip], folder: Path, monkeypatch:
     assert_true(compute_features(clips, SETTINGS, folder))
     assert_true(compute_features(clips, high, folder), high)
     assert len(list(folder.glob("*.f32"))) == 2
-    monkeypatch.setattr("edge.frontend.REVISION", 99)
+    monkeypatch.setattr("edge.ear.frontend.REVISION", 99)
     compute_features(clips, SETTINGS, folder)
     assert len(list(folder.glob("*.f32"))) == 3
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge.fit import (
+from edge.ear.bands import FloatArray
+from edge.judge.fit import (
     MIN_WINDOWS,
     Calibration,
     NormalWindows,
@@ -18,7 +19,7 @@ from edge.fit import (
     ledoit_wolf,
     network_shift,
 )
-from edge.scorer import Domain, FloatArray, Scorer
+from edge.judge.scorer import Domain, Scorer
 
 N_MELS = 24
 

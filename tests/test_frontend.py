@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.frontend import Frontend, FrontendSettings
+from edge.ear.frontend import Frontend, FrontendSettings
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "librosa_frames.npz")
 SECOND = np.arange(16_000) / 16_000

@@ -5,11 +5,11 @@ import math
 import pytest
 
 from edge import detector as detectors
-from edge.config import EventSettings, OnDelay
+from edge.config.settings import EventSettings, OnDelay
+from edge.detector.judge import Judge
+from edge.detector.line import Reading
 from edge.errors import ConfigError
-from edge.event import Event
-from edge.judge import Judge
-from edge.line import Reading
+from edge.judge.event import Event
 from tests.conftest import DEMO
 
 DETECTOR = detectors.read(DEMO / "detector")

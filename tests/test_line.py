@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge import detector as detectors
-from edge.line import Line
-from edge.ring import HopPlan
+from edge.detector.line import Line
+from edge.ear.ring import HopPlan
 from edge.source import read_samples
 from tests.conftest import DEMO
 

@@ -17,9 +17,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from edge.config import MetricsSettings
+from edge.config.settings import MetricsSettings
 from edge.errors import ConfigError, EarshotError
-from edge.metrics import BUCKETS_SECONDS, Server, Snapshot, SourceSnapshot, Stopwatch, serve, written_bytes
+from edge.voice.metrics import BUCKETS_SECONDS, Server, Snapshot, SourceSnapshot, Stopwatch, serve, written_bytes
 
 HOST: Final = "127.0.0.1"
 

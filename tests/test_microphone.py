@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.config import MicrophoneSettings, load
+from edge.config.settings import MicrophoneSettings, load
 from edge.errors import ConfigError, SourceError
 from edge.source import Block, Input, Microphone, microphones
 from edge.source import capture as child

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from edge import detector as detectors
-from edge.detector import Detector
+from edge.detector.folder import Detector
+from edge.detector.naming import Named, parse_name, section_of
 from edge.errors import DetectorError, EarshotError
-from edge.naming import Named, parse_name, section_of
 from tests.conftest import DEMO
 from trainer.dataset import Clip, read_layout
 

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch: the train extra is not installed")
 
-from edge.model import Model  # noqa: E402
+from edge.ear.model import Model  # noqa: E402
 from export.graph import write_onnx  # noqa: E402
 from trainer.network import Network, NetworkSettings, preset  # noqa: E402
 

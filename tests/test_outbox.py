@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from edge import outbox
-from edge.config import OutboxSettings
-from edge.outbox import FILE_NAME, GATHER_SECONDS, MOST_EPISODES, MOST_SET_ASIDE, RETRY_SECONDS, Outbox
+from edge.config.settings import OutboxSettings
+from edge.voice import outbox
+from edge.voice.outbox import FILE_NAME, GATHER_SECONDS, MOST_EPISODES, MOST_SET_ASIDE, RETRY_SECONDS, Outbox
 from tests.real.mosquitto import SOAK
 
 TOPIC = "earshot/hall/pump/event"

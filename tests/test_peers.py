@@ -14,8 +14,8 @@ import soundfile
 
 torch = pytest.importorskip("torch", reason="torch: the train extra is not installed")
 
-from edge.fit import fit_gaussian  # noqa: E402
-from edge.frontend import FrontendSettings  # noqa: E402
+from edge.ear.frontend import FrontendSettings  # noqa: E402
+from edge.judge.fit import fit_gaussian  # noqa: E402
 from trainer.dataset import Clip, read_layout  # noqa: E402
 from trainer.evaluation.scores import System  # noqa: E402
 from trainer.features import compute_features  # noqa: E402

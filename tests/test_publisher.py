@@ -14,10 +14,10 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edge.config import MqttSettings, OutboxSettings, load, secret_path
-from edge.demo_broker import DemoBroker
+from edge.config.settings import MqttSettings, OutboxSettings, load, secret_path
+from edge.demo.broker import DemoBroker
 from edge.errors import ConfigError, EarshotError
-from edge.publisher import Publisher
+from edge.voice.publisher import Publisher
 from tests.real.mosquitto import wait_until
 
 SCHEMAS: dict[str, Any] = {

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from edge import detector as detectors
-from edge.archive import readings_of, score_file
-from edge.detector import Detector
-from edge.enroll import enroll
-from edge.line import Line
-from edge.naming import parse_name
+from edge.detector.archive import readings_of, score_file
+from edge.detector.enrolment import enroll
+from edge.detector.folder import Detector
+from edge.detector.line import Line
+from edge.detector.naming import parse_name
 from edge.source import find_audio, read_samples
 from tests.conftest import COMMAND, DEMO, REAL_DATA, needs_real_data, run_process
 

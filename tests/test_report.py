@@ -16,9 +16,9 @@ import soundfile
 from sklearn.metrics import roc_auc_score
 
 from edge import detector as detectors
-from edge.calibration import RateCurve
+from edge.ear.frontend import FrontendSettings
 from edge.errors import EarshotError
-from edge.frontend import FrontendSettings
+from edge.judge.calibration import RateCurve
 from edge.source import read_samples
 from tests.conftest import DEMO, Ran
 from trainer.dataset import Clip, read_layout

@@ -12,8 +12,8 @@ import pytest
 pytest.importorskip("torch", reason="torch: the train extra is not installed")
 
 from edge import detector as detectors
+from edge.detector.golden import verify
 from edge.errors import EarshotError
-from edge.golden import verify
 from tests.conftest import COMMAND, Ran, run_process
 from trainer.commands.reproduce import plan_of
 from trainer.dataset import Clip, read_layout

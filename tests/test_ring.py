@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.frontend import Frontend, FrontendSettings
-from edge.ring import HopPlan, Ring
+from edge.ear.frontend import Frontend, FrontendSettings
+from edge.ear.ring import HopPlan, Ring
 
 PLANS = [HopPlan(FrontendSettings(), 299), HopPlan(FrontendSettings(), 311)]
 

@@ -3,18 +3,8 @@
 import numpy as np
 import pytest
 
-from edge.scorer import (
-    FloatArray,
-    Fusion,
-    Gaussian,
-    ScoreName,
-    Scorer,
-    SectionStatistics,
-    band_levels,
-    band_statistics,
-    confidence,
-    fuse,
-)
+from edge.ear.bands import FloatArray, band_levels, band_statistics
+from edge.judge.scorer import Fusion, Gaussian, ScoreName, Scorer, SectionStatistics, confidence, fuse
 
 
 def test_distance_is_equation_5(rng: np.random.Generator) -> None:

@@ -10,11 +10,11 @@ import pytest
 import soxr
 from numpy.typing import NDArray
 
-from edge.config import SensorSettings
-from edge.frontend import Frontend, FrontendSettings
-from edge.naming import parse_name
-from edge.scorer import band_levels, band_statistics
-from edge.sensor import FULL_SCALE, SensorHealth
+from edge.config.settings import SensorSettings
+from edge.detector.naming import parse_name
+from edge.ear.bands import band_levels, band_statistics
+from edge.ear.frontend import Frontend, FrontendSettings
+from edge.judge.sensor import FULL_SCALE, SensorHealth
 from edge.source import find_audio, read_samples
 from tests.conftest import REAL_DATA, needs_real_data
 

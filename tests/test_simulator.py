@@ -13,8 +13,8 @@ import soundfile
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
+from edge.ear.frontend import Frontend, FrontendSettings, Samples
 from edge.errors import EarshotError
-from edge.frontend import Frontend, FrontendSettings, Samples
 from trainer.audit import check_data
 from trainer.dataset import Clip, read_layout
 from trainer.simulator.command import command

@@ -17,11 +17,11 @@ from typing import Final
 
 import pytest
 
-from edge import notify as words
 from edge.cli import set_up_logging
-from edge.config import load
+from edge.config.settings import load
+from edge.daemon import notify as words
+from edge.daemon.notify import ALIVE, READY, STOPPING, Progress, Watchdog, notify, reloading, watchdog_seconds
 from edge.errors import ConfigError
-from edge.notify import ALIVE, READY, STOPPING, Progress, Watchdog, notify, reloading, watchdog_seconds
 from tests.conftest import environment
 from tests.real.mosquitto import program
 

@@ -6,7 +6,7 @@ import sys
 CODE = """
 import os
 os.environ.pop("ORT_DISABLE_TELEMETRY", None)
-import edge.model
+import edge.ear.model
 print(os.environ["ORT_DISABLE_TELEMETRY"])
 """
 

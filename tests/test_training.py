@@ -12,8 +12,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch: the train extra is not installed")
 
 from edge import detector as detectors  # noqa: E402
+from edge.detector.golden import verify  # noqa: E402
 from edge.errors import ConfigError, EarshotError  # noqa: E402
-from edge.golden import verify  # noqa: E402
 from export.bundle import export  # noqa: E402
 from export.gate import check_runtime  # noqa: E402
 from tests.conftest import COMMAND  # noqa: E402

@@ -20,8 +20,8 @@ torch = pytest.importorskip("torch", reason="torch: the train extra is not insta
 
 from torch import Tensor, device  # noqa: E402
 
+from edge.ear.frontend import FrontendSettings  # noqa: E402
 from edge.errors import EarshotError  # noqa: E402
-from edge.frontend import FrontendSettings  # noqa: E402
 from tests.conftest import COMMAND, Ran, environment  # noqa: E402
 from trainer import runs, training  # noqa: E402
 from trainer.adacos import SubclusterAdacos  # noqa: E402

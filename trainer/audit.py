@@ -55,7 +55,7 @@ ROUNDING: Final = 2 / 32_768
 """Peak to peak of what a 16-bit converter makes of silence."""
 
 STILL_SECONDS: Final = 0.3
-"""A stretch of one value that no microphone makes: the line refuses windows with 8 dead frames (edge/line.py)."""
+"""A stretch of one value that no microphone makes: the line refuses windows with 8 dead frames (edge/ear/ear.py)."""
 
 NAMED_PER_KIND: Final = 10
 """How many findings of a kind a message lists before it counts the rest."""

@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from edge.detector import Label, Named, Split, parse_name, whole_of
 from edge.errors import EarshotError, SourceError
-from edge.naming import Label, Named, Split, parse_name, whole_of
-from edge.scorer import Domain
+from edge.judge import Domain
 from edge.source import find_audio
 
 log = logging.getLogger(__name__)

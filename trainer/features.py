@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from edge.ear import Features, Frontend, FrontendSettings
 from edge.errors import EarshotError
-from edge.frontend import Features, Frontend, FrontendSettings
 from edge.source import read_samples
 from trainer.dataset import Clip
 

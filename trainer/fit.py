@@ -7,11 +7,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from edge.detector import Section
-from edge.enroll import Promise, Recording, learn_section, measure_normal
-from edge.fit import MIN_WINDOWS, NormalWindows, Shift, cross_fit, network_shift
-from edge.line import Ear
-from edge.scorer import ScoreName
+from edge.detector import Promise, Recording, Section, learn_section, measure_normal
+from edge.ear import Ear
+from edge.judge import MIN_WINDOWS, NormalWindows, ScoreName, Shift, cross_fit, network_shift
 from trainer.dataset import Clip
 
 log = logging.getLogger(__name__)

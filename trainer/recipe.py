@@ -6,10 +6,10 @@ from typing import Final, Literal
 
 from pydantic import Field
 
+from edge.config import Settings, load_settings
+from edge.ear import FrontendSettings
 from edge.errors import ConfigError
-from edge.frontend import FrontendSettings
-from edge.scorer import ScoreName
-from edge.strict_yaml import Settings, load_settings
+from edge.judge import ScoreName
 from trainer.network import Branch, Classifier, NetworkSettings, Stem, preset
 
 

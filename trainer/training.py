@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from edge.allocator import keep_freed_memory
+from edge.daemon import keep_freed_memory
+from edge.ear import Features, FrontendSettings
 from edge.errors import EarshotError
-from edge.frontend import Features, FrontendSettings
 from trainer import distributed, runs
 from trainer.adacos import SubclusterAdacos
 from trainer.dataset import Clip

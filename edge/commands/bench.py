@@ -10,10 +10,8 @@ import numpy as np
 
 from edge import detector as detectors
 from edge.commands.options import detector_option
-from edge.detector import Detector
-from edge.frontend import Frontend
-from edge.line import Line
-from edge.ring import HOP_FRAMES
+from edge.detector import Detector, Line
+from edge.ear import HOP_FRAMES, Frontend
 
 REPEATS = 50
 

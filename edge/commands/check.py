@@ -25,8 +25,8 @@ from edge import __version__, clock
 from edge.commands.check_broker import broker_steps
 from edge.commands.steps import Doubt, Step, Trouble, look
 from edge.config import Config, FolderSettings, MicrophoneSettings, SourceSettings, StdinSettings, load
+from edge.daemon import openers
 from edge.errors import EarshotError
-from edge.opening import openers
 from edge.source import SAMPLE_RATE_HZ, Samples, describe_input, find_audio
 
 LISTEN_SECONDS: Final = 2.0
@@ -186,7 +186,7 @@ def _demo_broker() -> str:
 
 def _detector(source: SourceSettings) -> str:
     from edge import detector as detectors  # onnxruntime with it, which `_program` has tried
-    from edge.golden import verify
+    from edge.detector import verify
 
     detector = detectors.read(source.detector)
     verify(detector)

@@ -20,7 +20,7 @@ from edge.config import CREDENTIAL, MqttSettings, machine_name
 from edge.errors import EarshotError
 
 # What the daemon itself does with these settings is what is to be checked.
-from edge.publisher import CERTIFICATE_NOT_YET_VALID, in_words, password_in, tls_context
+from edge.voice import CERTIFICATE_NOT_YET_VALID, in_words, password_in, tls_context
 
 ANSWER_SECONDS: Final = 5.0
 

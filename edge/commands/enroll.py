@@ -7,9 +7,8 @@ import click
 
 from edge import detector as detectors
 from edge.commands.options import detector_option, event_config_option, event_settings, false_alarms_per_week_option
-from edge.enroll import Promise, enroll, weekly_text
+from edge.detector import Promise, enroll, verify, weekly_text
 from edge.errors import EarshotError
-from edge.golden import verify
 from edge.source import find_audio
 
 

@@ -9,16 +9,11 @@ from pathlib import Path
 import click
 
 from edge import detector as detectors
-from edge.archive import BLOCK_SAMPLES, readings_of
 from edge.commands.options import channel_option, detector_option, section_option
 from edge.config import EventSettings, load
-from edge.detector import Detector, Section
+from edge.detector import BLOCK_SAMPLES, Detector, Judge, Line, Reading, Section, readings_of, section_of, verify
 from edge.errors import ConfigError, EarshotError
-from edge.event import Event
-from edge.golden import verify
-from edge.judge import Judge
-from edge.line import Line, Reading
-from edge.naming import section_of
+from edge.judge import Event
 from edge.source import find_audio
 
 log = logging.getLogger(__name__)

@@ -9,12 +9,10 @@ from pathlib import Path
 
 import click
 
-from edge.allocator import keep_one_small_heap
 from edge.cli import set_up_logging
 from edge.config import Config, load
+from edge.daemon import Record, Service, keep_one_small_heap
 from edge.errors import ConfigError
-from edge.listener import Record
-from edge.service import Service
 
 
 @click.command("run", short_help="Listen to every source and publish over MQTT.")
@@ -58,8 +56,7 @@ def _run(read: Callable[[], Config], seconds: float | None, as_json: bool) -> No
 def _run_demo(config: Config, seconds: float | None, as_json: bool) -> None:
     """Run with a broker inside this process, and show what a subscriber sees."""
     set_up_logging("error")  # the subscriber tells the same story
-    from edge.demo_broker import DemoBroker  # amqtt is no dependency of a device
-    from edge.subscriber import Subscriber
+    from edge.demo import DemoBroker, Subscriber  # amqtt is no dependency of a device
 
     with DemoBroker(config.mqtt.port) as broker:
         # A visitor has less than a minute; ten seconds between two states would show three of them.

@@ -10,14 +10,10 @@ from pathlib import Path
 import click
 
 from edge import detector as detectors
-from edge.archive import score_file
 from edge.commands.options import channel_option, detector_option, open_output, section_option
-from edge.detector import Section
+from edge.detector import Line, Section, score_file, section_of, verify
 from edge.errors import EarshotError
-from edge.golden import verify
-from edge.line import Line
-from edge.naming import section_of
-from edge.scorer import SCORE_NAMES, ScoreName
+from edge.judge import SCORE_NAMES, ScoreName
 from edge.source import find_audio
 
 log = logging.getLogger(__name__)

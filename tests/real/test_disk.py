@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge import evidence
-from edge.config import EvidenceSettings
-from edge.evidence import MEGABYTE, ClipStore, Evidence, write_whole
+from edge.config.settings import EvidenceSettings
+from edge.memory import clips as evidence
+from edge.memory.clips import MEGABYTE, ClipStore, Evidence, write_whole
 from edge.source import Block
 from edge.source.block import Stretch
 from tests.real.mosquitto import program, wait_until

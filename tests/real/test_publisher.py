@@ -23,9 +23,9 @@ import jsonschema
 import paho.mqtt.client as paho
 import pytest
 
-from edge.config import MqttSettings, TlsSettings
-from edge.control import Acknowledge, Command, CommandError, Shelve, Threshold
-from edge.publisher import COMMAND_SECONDS, MOST_COMMANDS, OnCommand, Publisher
+from edge.config.settings import MqttSettings, TlsSettings
+from edge.voice.control import Acknowledge, Command, CommandError, Shelve, Threshold
+from edge.voice.publisher import COMMAND_SECONDS, MOST_COMMANDS, OnCommand, Publisher
 from tests.real.mosquitto import PATIENCE_SECONDS, SOAK, Listener, Mosquitto, wait_until
 from tests.test_publisher import EVENT, SCHEMAS, STATE
 

@@ -12,10 +12,9 @@ from pathlib import Path
 import click
 
 from edge import detector as detectors
-from edge.detector import Detector
+from edge.detector import Detector, verify
 from edge.errors import EarshotError
-from edge.golden import verify
-from edge.scorer import SCORE_NAMES
+from edge.judge import SCORE_NAMES
 from trainer.audit import check_data
 from trainer.dataset import Clip, only_sections, read_layout
 from trainer.evaluation.challenge import write_challenge

@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from edge import detector as detectors
+from edge.detector import verify
 from edge.errors import EarshotError
-from edge.golden import verify
 from trainer.audit import audit
 from trainer.dataset import read_layout
 from trainer.report import compared_table, honest_tables, report_of, write_report

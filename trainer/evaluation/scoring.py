@@ -5,11 +5,9 @@ from typing import Final, Literal, get_args
 
 from tqdm import tqdm
 
-from edge.archive import score_file
-from edge.detector import Detector, Section
+from edge.detector import Detector, Line, Section, score_file
 from edge.errors import EarshotError
-from edge.line import Line
-from edge.scorer import Domain
+from edge.judge import Domain
 from trainer.dataset import Clip
 from trainer.evaluation.scores import Scored, System
 

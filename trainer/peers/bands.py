@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from edge.fit import fit_gaussian
-from edge.scorer import FloatArray, Gaussian, band_statistics
+from edge.ear import FloatArray, band_statistics
+from edge.judge import Gaussian, fit_gaussian
 from trainer.dataset import Clip
 from trainer.peers.peer import Group, Peer, PeerScores, Sounds, each_group, section_of
 

@@ -15,11 +15,10 @@ from sklearn.mixture import GaussianMixture as Mixture
 from sklearn.neighbors import NearestNeighbors
 from tqdm import tqdm
 
-from edge.enroll import measure
+from edge.detector import measure
+from edge.ear import FloatArray
 from edge.errors import EarshotError
-from edge.fit import fit_gaussian
-from edge.line import Ear
-from edge.scorer import FloatArray
+from edge.judge import fit_gaussian
 from trainer.dataset import Clip
 from trainer.peers.peer import Peer, PeerScores, folder_of
 from trainer.peers.preset import Preset
@@ -47,7 +46,7 @@ class Density(Peer):
         missing: dict[str, str] = {}
 
         def heard(clips: Sequence[Clip]) -> dict[Clip, FloatArray]:
-            ear, embeddings = Ear(detector), {}
+            ear, embeddings = detector.ear(), {}
             for clip in tqdm([clip for clip in clips if clip.name in sections], self.name, unit="clip"):
                 try:
                     embeddings[clip] = np.stack([window.embedding for window in measure(ear, clip.path)])

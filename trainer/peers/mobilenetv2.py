@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edge.scorer import confidence
+from edge.judge import confidence
 from trainer.dataset import Clip
 from trainer.peers.peer import Group, Peer, PeerScores, Sounds, Stacks, best_device, each_group, machine_of, seeded
 

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from edge.frontend import FrontendSettings
+from edge.ear import FrontendSettings
 from trainer.dataset import Clip
 from trainer.evaluation.scores import Scored, System
 from trainer.features import FeatureStore, compute_features

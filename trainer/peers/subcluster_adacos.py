@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
-from edge.scorer import FloatArray
+from edge.ear import FloatArray
 from trainer.dataset import Clip
 from trainer.features import FeatureStore
 from trainer.network import TIME_STRIDE, Network

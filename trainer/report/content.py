@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.frontend import FrontendSettings
+from edge.ear import FrontendSettings
 from trainer.evaluation.scores import Scored, System
 
 Cell = str | float | int | None

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import roc_curve
 
-from edge.frontend import Features, Frontend
+from edge.ear import Features, Frontend
 from trainer.evaluation.metrics import PAUC_MAX_FPR, auc_and_pauc
 from trainer.evaluation.scores import Scored
 from trainer.report.content import Point, Run

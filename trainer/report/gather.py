@@ -10,14 +10,10 @@ import numpy as np
 import yaml
 from tqdm import tqdm
 
-from edge.archive import readings_of
-from edge.calibration import rarest
-from edge.detector import Card, Detector, Section
-from edge.enroll import measure
+from edge.detector import Card, Detector, Line, Section, measure, readings_of
+from edge.ear import Frontend
 from edge.errors import EarshotError
-from edge.event import moved_bands
-from edge.frontend import Frontend
-from edge.line import Ear, Line
+from edge.judge import moved_bands, rarest
 from trainer.dataset import Clip
 from trainer.evaluation.honest import honest_table
 from trainer.evaluation.scores import Scored, System
@@ -138,7 +134,7 @@ def _run(path: Path, name: str) -> Run:
 
 
 def _points(owners: Mapping[str, Detector], clips: Sequence[Clip], notes: list[str]) -> Iterator[Point]:
-    ears = {detector.path: Ear(detector) for detector in owners.values()}
+    ears = {detector.path: detector.ear() for detector in owners.values()}
     for clip, kind in tqdm(list(_mapped(owners, clips)), "map", unit="clip"):
         detector = owners[clip.name]
         try:

@@ -10,8 +10,8 @@ import numpy as np
 import soundfile
 from markupsafe import Markup
 
+from edge.ear import Features, Frontend
 from edge.errors import SourceError
-from edge.frontend import Features, Frontend
 from edge.source import read_samples
 from edge.source.block import SAMPLE_RATE_HZ, Samples
 from trainer.report.content import Example

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import scipy.signal
 
-from edge.frontend import Samples
+from edge.ear import Samples
 from trainer.simulator.machines import Individual, Motion, flow_noise, rotation, strike_amplitude, strikes
 from trainer.simulator.sound import (
     SAMPLE_RATE_HZ,

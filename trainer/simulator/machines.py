@@ -11,7 +11,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.frontend import Samples
+from edge.ear import Samples
 from trainer.simulator.sound import (
     HIGHEST_LINE_HZ,
     SAMPLE_RATE_HZ,

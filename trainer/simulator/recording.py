@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import scipy.signal
 
-from edge.frontend import Samples
+from edge.ear import Samples
 from trainer.simulator.faults import FAULTS
 from trainer.simulator.machines import KINDS, Domain, Individual, OperatingPoint, healthy, individual, move
 from trainer.simulator.sound import SAMPLE_RATE_HZ, Dice, gain, rms, samples_in

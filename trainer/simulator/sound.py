@@ -11,7 +11,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from edge.frontend import FrontendSettings, Samples
+from edge.ear import FrontendSettings, Samples
 
 Curve = NDArray[np.float64]
 """A slow quantity in time, shape (T,): a phase in turns, a speed in Hz."""

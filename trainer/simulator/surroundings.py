@@ -10,7 +10,7 @@ import numpy as np
 import scipy.signal
 from numpy.typing import NDArray
 
-from edge.frontend import Samples
+from edge.ear import Samples
 from trainer.simulator.machines import KINDS, Domain, Range
 from trainer.simulator.sound import (
     SAMPLE_RATE_HZ,

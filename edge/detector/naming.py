@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, cast
 
-from edge.detector import Detector, Section
+from edge.detector.folder import Detector, Section
 from edge.errors import DetectorError
-from edge.scorer import Domain
+from edge.judge import Domain
 
 Label = Literal["normal", "anomaly"]
 Split = Literal["train", "test"]

@@ -1,10 +1,10 @@
 """From normal sound to false alarms a week: what the event detector would have made of it, and beyond. numpy only.
 
 A rate of windows says little to who gets the alarms: windows overlap, and k of n of them make one episode. So the
-scores of normal recordings, cross-fitted and a hop apart, go through the rules of `edge.event` at every threshold, and
-the episodes are counted. Rarer ones than were heard are extrapolated from how far the rarest that were reach above a
-base (peaks over threshold: J. Pickands, Annals of Statistics 3, 1975), but not far: a threshold for which there was too
-little sound is refused, with the hours that it would take.
+scores of normal recordings, cross-fitted and a hop apart, go through the rules of `edge.judge.event` at every
+threshold, and the episodes are counted. Rarer ones than were heard are extrapolated from how far the rarest that were
+reach above a base (peaks over threshold: J. Pickands, Annals of Statistics 3, 1975), but not far: a threshold for which
+there was too little sound is refused, with the hours that it would take.
 """
 
 import math
@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import EventSettings
+from edge.ear import FloatArray
 from edge.errors import EarshotError
-from edge.fit import FEW_RECORDINGS
-from edge.scorer import FloatArray
+from edge.judge.fit import FEW_RECORDINGS
 
 WEEK_HOURS: Final = 168.0
 
@@ -196,7 +196,7 @@ def unrefused_threshold(
 
 @dataclass(frozen=True)
 class Rules:
-    """When an episode opens and closes (edge/event.py), in hops.
+    """When an episode opens and closes (edge/judge/event.py), in hops.
 
     needed, of  k of n; off_hops, longest  hops from the first low one, or from the opening, to the closing
     """
@@ -222,7 +222,7 @@ class Rules:
 def openings(scores: FloatArray, threshold: float, rules: Rules) -> list[tuple[int, int]]:
     """Return where the episodes of one series open, and where they close or the series ends: places in (n,).
 
-    What `edge.event.EventDetector` does, without the walk through the hops between.
+    What `edge.judge.event.EventDetector` does, without the walk through the hops between.
     """
     above = scores > threshold
     heard = np.concatenate([[0], np.cumsum(above)])

@@ -18,15 +18,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.scorer import (
+from edge.ear import FloatArray, band_levels
+from edge.judge.scorer import (
     DOMAINS,
     FUSED_PARTS,
     Domain,
-    FloatArray,
     Gaussian,
     ScoreName,
     SectionStatistics,
-    band_levels,
     confidence,
     fuse,
     quantities,

@@ -1,20 +1,20 @@
-"""One stream from samples to readings: ring -> frontend -> model -> scorer. Live, replay, score and enrolment are this.
+"""One stream from samples to measurements: ring -> frontend -> model. It compares nothing, and knows no machine.
 
-It knows neither where the samples come from nor what becomes of the readings. Any block size gives the same readings:
-one a hop (0.512 s), as soon as the window (9.6 s) is full after a reset.
+It knows neither where the samples come from nor what becomes of what it measures. Any block size gives the same
+measurements: one a hop (0.512 s), as soon as the window (9.6 s) is full after a reset.
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from edge.detector import Detector, Section
-from edge.frontend import Features, Frontend, Samples
-from edge.ring import HOP_FRAMES, Ring
-from edge.scorer import Domain, FloatArray, ScoreName, Scorer, band_levels, band_statistics
+from edge.ear.bands import FloatArray, band_statistics
+from edge.ear.frontend import Features, Frontend, Samples
+from edge.ear.model import Model
+from edge.ear.ring import HOP_FRAMES, HopPlan, Ring
 
 MIN_LEVEL_DBFS: Final = -100.0
 
@@ -45,24 +45,14 @@ class Measurement:
     fault: str | None = None
 
 
-@dataclass(frozen=True)
-class Reading:
-    """The scores of one window, none where the sound cannot be trusted, and its `band_levels`."""
-
-    end_sample: int
-    scores: Mapping[ScoreName, float]
-    band_level: FloatArray = field(repr=False)
-    level_dbfs: float
-    fault: str | None = None
-
-
 class Ear:
-    """Samples to measurements: ring -> frontend -> model."""
+    """Samples to measurements: ring -> frontend -> model. Of which machine is not its business."""
 
-    def __init__(self, detector: Detector) -> None:
-        self.plan = detector.plan
-        self._frontend = Frontend(detector.frontend)
-        self._model = detector.model
+    def __init__(self, model: Model, plan: HopPlan) -> None:
+        """Hear through `model`, in windows and frames as `plan` has them."""
+        self.plan = plan
+        self._frontend = Frontend(plan.frontend)
+        self._model = model
         self._ring = Ring(self.plan)
         self.reset()
 
@@ -102,31 +92,6 @@ class Ear:
                 level_dbfs(newest),
                 _fault(window),
             )
-
-
-class Line:
-    """Samples to readings of one section: an `Ear` and a `Scorer`."""
-
-    def __init__(self, detector: Detector, section: Section, domain: Domain | None = None) -> None:
-        self.plan = detector.plan
-        self._ear = Ear(detector)
-        self._scorer = Scorer(section.statistics)
-        self._domain = domain
-
-    def reset(self) -> None:
-        """Forget the past, after every gap."""
-        self._ear.reset()
-
-    def feed(self, samples: Samples) -> list[Reading]:
-        """Take mono samples, shape (T,), of any length; return the readings of the windows that they completed."""
-        return [self._read(measurement) for measurement in self._ear.feed(samples)]
-
-    def _read(self, heard: Measurement) -> Reading:
-        scores: Mapping[ScoreName, float] = {}
-        if heard.fault is None:
-            measured = self._scorer(heard.embedding[None], heard.logits[None], heard.bands[None], self._domain)
-            scores = {name: float(value[0]) for name, value in measured.items()}
-        return Reading(heard.end_sample, scores, band_levels(heard.bands), heard.level_dbfs, heard.fault)
 
 
 def level_dbfs(samples: Samples) -> float:

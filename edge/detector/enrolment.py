@@ -14,24 +14,28 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import detector as detectors
-from edge.calibration import (
+from edge.config import EventSettings
+from edge.detector.folder import Card, Detector, Section, SectionCard, WeeklyCard, read, write
+from edge.detector.golden import golden_scores
+from edge.detector.naming import parse_name, whole_of
+from edge.ear import Ear, FloatArray, Measurement
+from edge.errors import EarshotError
+from edge.judge import (
+    MIN_WINDOWS,
+    Calibration,
+    Domain,
+    NormalWindows,
     RateCurve,
+    ScoreName,
     ScoreSeries,
+    Shift,
     TooLittleSoundError,
     counting_keys,
+    fit_section,
     hours_needed,
     rarest,
     rate_curve,
 )
-from edge.config import EventSettings
-from edge.detector import Card, Detector, Section, SectionCard, WeeklyCard
-from edge.errors import EarshotError
-from edge.fit import MIN_WINDOWS, Calibration, NormalWindows, Shift, fit_section
-from edge.golden import golden_scores
-from edge.line import Ear, Measurement
-from edge.naming import parse_name, whole_of
-from edge.scorer import Domain, FloatArray, ScoreName
 from edge.source import read_blocks
 
 log = logging.getLogger(__name__)
@@ -350,7 +354,7 @@ def enroll(
     promise: what its threshold is to keep; else the rate a window of `base`.
     Raises EarshotError that says how much sound there must be.
     """
-    windows = measure_normal(Ear(base), [recording_of(path) for path in recordings])
+    windows = measure_normal(base.ear(), [recording_of(path) for path in recordings])
     return enroll_windows(name, windows, base, output, promise)
 
 
@@ -389,16 +393,14 @@ def enroll_windows(
             "files": {},
         }
     )
-    return detectors.write(
+    return write(
         output,
         card,
         {section.card.name: section},
         model=base.path / "model.onnx",
         golden=base.path / "golden.flac",
         model_card=_model_card(name, base, section, promise),
-        check=lambda folder: card.model_copy(
-            update={"golden": golden_scores(detectors.read(folder), section.card.name)}
-        ),
+        check=lambda written: card.model_copy(update={"golden": golden_scores(read(written), section.card.name)}),
     )
 
 

@@ -4,14 +4,21 @@ import logging
 import math
 from collections.abc import Sequence
 
-from edge.calibration import TooLittleSoundError, counting_keys, hours_needed
 from edge.config import EventSettings
-from edge.detector import Detector, Section
+from edge.detector.folder import Detector, Section
+from edge.detector.line import Reading
+from edge.ear import Frontend
 from edge.errors import ConfigError
-from edge.event import Event, EventDetector, Reason, moved_bands
-from edge.frontend import Frontend
-from edge.line import Reading
-from edge.scorer import ScoreName
+from edge.judge import (
+    Event,
+    EventDetector,
+    Reason,
+    ScoreName,
+    TooLittleSoundError,
+    counting_keys,
+    hours_needed,
+    moved_bands,
+)
 
 log = logging.getLogger(__name__)
 

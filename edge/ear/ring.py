@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from edge.frontend import Features, FrontendSettings, Samples
+from edge.ear.frontend import Features, FrontendSettings, Samples
 
 HOP_FRAMES: Final = 16
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
-from edge.detector import Detector, Golden
+from edge.detector.folder import Detector, Golden
+from edge.detector.line import Line
 from edge.errors import DetectorError
-from edge.line import Line
 from edge.source import read_samples
 
 TOLERANCE: Final = 1e-3

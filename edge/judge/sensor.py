@@ -29,7 +29,7 @@ CHUNK_SAMPLES: Final = SAMPLE_RATE_HZ // 10
 """What is looked at in one piece, 0.1 s: blocks of any size give the same verdicts."""
 
 DEAD_CHUNKS: Final = 3
-"""0.3 s of one value; edge/line.py throws a window away for a quarter of a second."""
+"""0.3 s of one value; edge/ear/ear.py throws a window away for a quarter of a second."""
 
 ONE_VALUE: Final = 0.5 / 32_768
 """Peak to peak: half a step of 16 bits. The noise of the quietest microphones is some steps."""

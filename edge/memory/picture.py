@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.frontend import Frontend, Samples
+from edge.ear import Frontend, Samples
 
 Pixels = NDArray[np.uint8]
 

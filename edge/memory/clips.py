@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 
 from edge import clock
 from edge.config import SAMPLE_RATE_HZ, EvidenceSettings
-from edge.frontend import Frontend, FrontendSettings, Samples
-from edge.picture import spectrogram
+from edge.ear import Frontend, FrontendSettings, Samples
+from edge.memory.picture import spectrogram
 from edge.source import Block
 
 log = logging.getLogger(__name__)

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 
 from edge.config import Config
-from edge.daemon import Daemon
+from edge.daemon.daemon import Daemon
+from edge.daemon.listener import Record
+from edge.daemon.notify import READY, notify, reloading
 from edge.errors import EarshotError
-from edge.listener import Record
-from edge.notify import READY, notify, reloading
 
 log = logging.getLogger(__name__)
 

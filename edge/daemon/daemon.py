@@ -1,7 +1,7 @@
 """The whole line, read aloud: source -> (ring -> frontend -> model -> scorer) -> event -> publisher.
 
-One thread a source (edge/listener.py); what it hears is scored in that thread and handed to the publisher, which never
-makes it wait. This room makes the parts, starts them, says how they are, and ends them in order.
+One thread a source (edge/daemon/listener.py); what it hears is scored in that thread and handed to the publisher, which
+never makes it wait. This room makes the parts, starts them, says how they are, and ends them in order.
 """
 
 import logging
@@ -15,19 +15,16 @@ from typing import Final
 
 import onnxruntime
 
-from edge import __version__, clock, metrics
+from edge import __version__, clock
 from edge import detector as detectors
 from edge.config import Config
-from edge.control import Command
-from edge.detector import Detector
+from edge.daemon.listener import Listener, Record
+from edge.daemon.notify import ALIVE, READY, STOPPING, Watchdog, notify, watchdog_seconds
+from edge.daemon.opening import openers
+from edge.detector import Detector, verify
 from edge.errors import ConfigError, EarshotError
-from edge.evidence import ClipStore, Evidence
-from edge.golden import verify
-from edge.listener import Listener, Record
-from edge.metrics import Snapshot
-from edge.notify import ALIVE, READY, STOPPING, Watchdog, notify, watchdog_seconds
-from edge.opening import openers
-from edge.publisher import Publisher
+from edge.memory import ClipStore, Evidence
+from edge.voice import Command, Publisher, Snapshot, metrics
 
 log = logging.getLogger(__name__)
 

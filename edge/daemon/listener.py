@@ -16,18 +16,13 @@ from typing import Any, Final, Literal
 
 from edge import clock
 from edge.config import Config, FolderSettings, MicrophoneSettings, SourceSettings, StdinSettings
-from edge.control import Acknowledge, Command, CommandError, Shelve, Threshold
-from edge.detector import Detector
+from edge.daemon.notify import Progress
+from edge.detector import Detector, Judge, Line, Reading
 from edge.errors import SourceError
-from edge.event import Event, Reason
-from edge.evidence import Evidence
-from edge.judge import Judge
-from edge.line import Line, Reading
-from edge.metrics import SourceSnapshot, Stopwatch
-from edge.notify import Progress
-from edge.publisher import Publisher
-from edge.sensor import SensorHealth
+from edge.judge import Event, Reason, SensorHealth
+from edge.memory import Evidence
 from edge.source import SAMPLE_RATE_HZ, Block, Microphone, Source, wait_for_change
+from edge.voice import Acknowledge, Command, CommandError, Publisher, Shelve, SourceSnapshot, Stopwatch, Threshold
 
 log = logging.getLogger(__name__)
 

@@ -7,14 +7,14 @@
     earshot/<node>/<source>/state           JSON               retained, QoS 0
     earshot/<node>/<source>/spectrogram     PNG                retained, QoS 0
     earshot/<node>/<source>/event           JSON               not retained, QoS 1, kept while the broker is away
-    earshot/<node>/<source>/cmd/<command>   JSON               subscribed, QoS 1 (edge/control.py)
+    earshot/<node>/<source>/cmd/<command>   JSON               subscribed, QoS 1 (edge/voice/control.py)
     earshot/<node>/<source>/cmd/result      JSON               not retained, QoS 0: what became of a command
 
 Two kinds of things are said. Of a *retained* topic only the newest value matters: it is remembered here, and all of
 them are said again at every connect, because a broker may have lost them. An *event* matters by itself: it stays in the
-outbox (edge/outbox.py) until the broker has acknowledged it. It may so arrive twice (the broker had it, we did not hear
-so): both have the same `id`, `kind` and `time`, and the second is `delayed`. An episode that an earlier run left open,
-because it was killed, is closed at the start: reason `interrupted`.
+outbox until the broker has acknowledged it. It may so arrive twice (the broker had it, we did not hear so): both have
+the same `id`, `kind` and `time`, and the second is `delayed`. An episode that an earlier run left open, because it was
+killed, is closed at the start: reason `interrupted`.
 
 Commands are obeyed by the thread that publishes, a few a second; what comes faster is thrown away and counted, so that
 whoever floods these topics delays no event. Retained commands are not obeyed: they would be anew at each connection.
@@ -44,9 +44,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.config import MqttSettings, TlsSettings, machine_name, secret_path
-from edge.control import MOST_BYTES, Command, CommandError, parse, shown
 from edge.errors import ConfigError, EarshotError
-from edge.outbox import Outbox, Payload, as_json
+from edge.voice.control import MOST_BYTES, Command, CommandError, parse, shown
+from edge.voice.outbox import Outbox, Payload, as_json
 
 log = logging.getLogger(__name__)
 
@@ -568,7 +568,7 @@ def _level(name: str) -> str:
 
 
 def password_in(file: Path) -> str | None:
-    """Return the password that `file` holds (edge.config.secret_path), None if it is empty."""
+    """Return the password that `file` holds (edge.config.settings.secret_path), None if it is empty."""
     try:
         return secret_path(file).read_text(encoding="utf-8").rstrip("\r\n") or None
     except ConfigError as error:

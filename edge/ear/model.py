@@ -17,9 +17,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.ear.frontend import Features
+from edge.ear.ring import HOP_FRAMES
 from edge.errors import DetectorError
-from edge.frontend import Features
-from edge.ring import HOP_FRAMES
 
 # onnxruntime 1.32 reports usage to its maker unless it is told not to before it is loaded. Nothing leaves a device but
 # over MQTT.

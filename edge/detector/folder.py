@@ -1,6 +1,6 @@
 """The detector: one folder that holds all that listening to a machine needs, and proves it on the spot.
 
-    model.onnx      the network (edge/model.py), no external data
+    model.onnx      the network (edge/ear/model.py), no external data
     scorer.npz      means, whitening matrices, calibration scores of every section, and its thresholds by false alarms a
                     week where there was sound enough for such a table; plain arrays, no pickle
     detector.json   what it is: settings, sections, thresholds, metrics, and the SHA-256 of the files beside it
@@ -24,13 +24,19 @@ from typing import Any, Final
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from edge.calibration import RateCurve
+from edge.ear import Ear, FrontendSettings, HopPlan, Model
 from edge.errors import DetectorError
-from edge.fit import Calibration
-from edge.frontend import FrontendSettings
-from edge.model import Model
-from edge.ring import HopPlan
-from edge.scorer import FUSED_PARTS, SCORE_NAMES, Domain, Fusion, Gaussian, ScoreName, SectionStatistics
+from edge.judge import (
+    FUSED_PARTS,
+    SCORE_NAMES,
+    Calibration,
+    Domain,
+    Fusion,
+    Gaussian,
+    RateCurve,
+    ScoreName,
+    SectionStatistics,
+)
 
 log = logging.getLogger(__name__)
 
@@ -141,6 +147,10 @@ class Detector:
     def plan(self) -> HopPlan:
         """How a stream is cut into this network's windows."""
         return HopPlan(self.frontend, self.card.window_frames)
+
+    def ear(self) -> Ear:
+        """Return an ear of its own for one stream, which hears as this detector was made to."""
+        return Ear(self.model, self.plan)
 
     def section(self, name: str | None) -> Section:
         """Return a section by `machine/section`, by `section` alone where that is unique, or the only one for None.

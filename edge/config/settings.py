@@ -1,7 +1,7 @@
 """`config.yaml`, read once at the door into frozen settings. No defaults are guessed later, no file is opened but it.
 
 The file is the documentation: every key stands in it with its unit and its reason. This room says what is allowed;
-`edge.strict_yaml` names every mistake at once: file, line, column, key, what came, what was expected.
+`edge.config.strict_yaml` names every mistake at once: file, line, column, key, what came, what was expected.
 """
 
 import hashlib
@@ -25,8 +25,8 @@ from pydantic import (
     model_validator,
 )
 
+from edge.config.strict_yaml import Settings, load_settings
 from edge.errors import ConfigError
-from edge.strict_yaml import Settings, load_settings
 
 log = logging.getLogger(__name__)
 
@@ -366,6 +366,6 @@ def machine_name(machine_id: Path = Path("/etc/machine-id")) -> str:
 def load(path: Path) -> Config:
     """Return the settings in the file at `path`. Nothing that the file names needs to exist yet.
 
-    Raises ConfigError with every mistake in it (edge/strict_yaml.py).
+    Raises ConfigError with every mistake in it (edge/config/strict_yaml.py).
     """
     return load_settings(path, Config)

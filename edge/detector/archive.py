@@ -6,9 +6,9 @@ from typing import Final
 
 import numpy as np
 
+from edge.detector.line import Line, Reading
 from edge.errors import EarshotError
-from edge.line import Line, Reading
-from edge.scorer import ScoreName
+from edge.judge import ScoreName
 from edge.source import read_blocks
 
 BLOCK_SAMPLES: Final = 1 << 16

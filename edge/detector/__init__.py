@@ -1,0 +1,65 @@
+"""The detector on disk, and what takes a whole one: ear and judge joined, its proof, its making.
+
+    folder       reads, checks and writes it
+    line         samples to readings of one of its sections: ear and scorer
+    judge        readings to episodes: which score decides, and at which threshold
+    golden       whether it still gives what it gave where it was made
+    enrolment    a new one, from normal sound
+
+`archive` feeds recordings to a line, and `naming` knows what their names say.
+"""
+
+from edge.detector import folder
+from edge.detector.archive import BLOCK_SAMPLES, readings_of, score_file
+from edge.detector.enrolment import (
+    Promise,
+    Recording,
+    Stretch,
+    enroll,
+    enroll_windows,
+    learn_section,
+    measure,
+    measure_normal,
+    normal_windows,
+    weekly_text,
+)
+from edge.detector.folder import Card, Detector, Section, SectionCard, file_sha256, read, write
+from edge.detector.golden import golden_scores, verify
+from edge.detector.judge import Judge
+from edge.detector.line import Line, Reading
+from edge.detector.naming import Label, Named, Split, parse_name, section_of, whole_of
+
+__all__ = [
+    "BLOCK_SAMPLES",
+    "Card",
+    "Detector",
+    "Judge",
+    "Label",
+    "Line",
+    "Named",
+    "Promise",
+    "Reading",
+    "Recording",
+    "Section",
+    "SectionCard",
+    "Split",
+    "Stretch",
+    "enroll",
+    "enroll_windows",
+    "file_sha256",
+    "folder",
+    "golden_scores",
+    "learn_section",
+    "measure",
+    "measure_normal",
+    "normal_windows",
+    "parse_name",
+    "read",
+    "readings_of",
+    "score_file",
+    "section_of",
+    "verify",
+    "weekly_text",
+    "whole_of",
+    "write",
+]

@@ -1,0 +1,48 @@
+"""One stream from samples to readings: an ear and a scorer. Live, replay, score and enrolment are this.
+
+It knows neither where the samples come from nor what becomes of the readings. Any block size gives the same readings:
+one a hop (0.512 s), as soon as the window (9.6 s) is full after a reset.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from edge.detector.folder import Detector, Section
+from edge.ear import Ear, FloatArray, Measurement, Samples, band_levels
+from edge.judge import Domain, ScoreName, Scorer
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The scores of one window, none where the sound cannot be trusted, and its `band_levels`."""
+
+    end_sample: int
+    scores: Mapping[ScoreName, float]
+    band_level: FloatArray = field(repr=False)
+    level_dbfs: float
+    fault: str | None = None
+
+
+class Line:
+    """Samples to readings of one section: an `Ear` and a `Scorer`."""
+
+    def __init__(self, detector: Detector, section: Section, domain: Domain | None = None) -> None:
+        self.plan = detector.plan
+        self._ear = Ear(detector.model, detector.plan)
+        self._scorer = Scorer(section.statistics)
+        self._domain = domain
+
+    def reset(self) -> None:
+        """Forget the past, after every gap."""
+        self._ear.reset()
+
+    def feed(self, samples: Samples) -> list[Reading]:
+        """Take mono samples, shape (T,), of any length; return the readings of the windows that they completed."""
+        return [self._read(measurement) for measurement in self._ear.feed(samples)]
+
+    def _read(self, heard: Measurement) -> Reading:
+        scores: Mapping[ScoreName, float] = {}
+        if heard.fault is None:
+            measured = self._scorer(heard.embedding[None], heard.logits[None], heard.bands[None], self._domain)
+            scores = {name: float(value[0]) for name, value in measured.items()}
+        return Reading(heard.end_sample, scores, band_levels(heard.bands), heard.level_dbfs, heard.fault)

@@ -1,0 +1,33 @@
+"""What is said to others: MQTT with its outbox, the commands that come back, Prometheus. It decides nothing.
+
+    publisher    the connection, and what goes over it
+    outbox       what waits for it, on disk
+    control      what a person may ask over it
+    metrics      the same for Prometheus
+
+Topics and payloads are in the README and in `edge/schemas/`.
+"""
+
+from edge.voice import metrics
+from edge.voice.control import Acknowledge, Command, CommandError, Shelve, Threshold
+from edge.voice.metrics import Snapshot, SourceSnapshot, Stopwatch
+from edge.voice.outbox import Outbox
+from edge.voice.publisher import CERTIFICATE_NOT_YET_VALID, Publisher, in_words, password_in, tls_context
+
+__all__ = [
+    "CERTIFICATE_NOT_YET_VALID",
+    "Acknowledge",
+    "Command",
+    "CommandError",
+    "Outbox",
+    "Publisher",
+    "Shelve",
+    "Snapshot",
+    "SourceSnapshot",
+    "Stopwatch",
+    "Threshold",
+    "in_words",
+    "metrics",
+    "password_in",
+    "tls_context",
+]
