@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.measure import Table
-from edge.source.sound_card import BLOCK_SECONDS, SoundCard
+from edge.source import BLOCK_SECONDS, SoundCard
 from tests.real.microphone import VirtualMicrophone, children, heard_here
 
 RATE_HZ: Final = 48_000

@@ -10,8 +10,10 @@ from edge.source.devices import wait_for_change
 from edge.source.folder import FolderSource, find_audio
 from edge.source.microphone import Input, Microphone, describe_input, microphones
 from edge.source.pcm import PcmStream, SampleFormat
+from edge.source.sound_card import BLOCK_SECONDS, SoundCard
 
 __all__ = [
+    "BLOCK_SECONDS",
     "SAMPLE_RATE_HZ",
     "Block",
     "FolderSource",
@@ -20,6 +22,7 @@ __all__ = [
     "PcmStream",
     "SampleFormat",
     "Samples",
+    "SoundCard",
     "Source",
     "describe_input",
     "find_audio",
