@@ -26,9 +26,9 @@ _COMMANDS: Final = {
     "bench": "edge.commands.bench",
     "simulate": "trainer.simulator.command",
     "train": "trainer.commands.train",
-    "export": "export.command",
-    "evaluate": "trainer.commands.evaluate",
-    "reproduce": "trainer.commands.reproduce",
+    "export": "export.commands.export",
+    "evaluate": "export.commands.evaluate",
+    "reproduce": "export.commands.reproduce",
     "report": "trainer.commands.report",
 }
 

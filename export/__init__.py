@@ -1,1 +1,1 @@
-"""From a trained checkpoint to a detector folder that has proved itself."""
+"""From a trained checkpoint to a detector folder that has proved itself, and the commands that need such folders."""

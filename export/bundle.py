@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import soundfile
@@ -25,6 +25,7 @@ from export.gate import check_blocks, check_runtime
 from export.graph import write_onnx
 from trainer.dataset import Clip
 from trainer.fit import fit_sections
+from trainer.network import Network
 from trainer.training import load_clips, load_held_out, load_network
 
 GATE_CLIPS: Final = 8
@@ -52,29 +53,13 @@ def export(
         raise EarshotError(f"{run}: section {', '.join(sorted(unknown))}: expected one of {', '.join(classes)}")
     clips = load_clips(run)
     recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
-    frontend = FrontendSettings(f_min_hz=recipe["f_min_hz"])
+    promise = Promise(false_alarm_rate, false_alarms_per_week, event or EventSettings())
+    card = _card(name, network, classes, promise, clips, recipe)
 
     with tempfile.TemporaryDirectory() as scratch:
         onnx_path, golden_path = Path(scratch, "model.onnx"), Path(scratch, "golden.flac")
-        write_onnx(network, onnx_path, {"frontend": frontend.fingerprint, "preset": network.settings.preset})
-        card = Card(
-            name=name,
-            version=__version__,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            frontend=asdict(frontend),
-            frontend_fingerprint=frontend.fingerprint,
-            window_frames=network.settings.window_frames,
-            network=asdict(network.settings),
-            classes=classes,
-            sections=[],
-            score="fused",
-            false_alarm_rate=false_alarm_rate,
-            false_alarms_per_week=false_alarms_per_week,
-            training={"clips": len(clips), "sha256": data_sha256(clips), "recipe": recipe},
-            metrics={},
-        )
+        write_onnx(network, onnx_path, {"frontend": card.frontend_fingerprint, "preset": network.settings.preset})
         bare = Detector(Path(scratch), card, Model(onnx_path), {}, "")
-        promise = Promise(false_alarm_rate, false_alarms_per_week, event or EventSettings())
         sections = fit_sections(bare.ear(), clips, classes, only or classes, promise, held_out=load_held_out(run))
         if not sections:
             raise EarshotError(f"{run}: no section has enough normal sound of whole windows to fit")
@@ -98,6 +83,34 @@ def export(
             model_card=model_card(card, sections),
             check=check,
         )
+
+
+def _card(
+    name: str,
+    network: Network,
+    classes: Sequence[str],
+    promise: Promise,
+    clips: Sequence[Clip],
+    recipe: Mapping[str, Any],
+) -> Card:
+    """Return the card of a detector without sections, which has not proved anything yet."""
+    frontend = FrontendSettings(f_min_hz=recipe["f_min_hz"])
+    return Card(
+        name=name,
+        version=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        frontend=asdict(frontend),
+        frontend_fingerprint=frontend.fingerprint,
+        window_frames=network.settings.window_frames,
+        network=asdict(network.settings),
+        classes=list(classes),
+        sections=[],
+        score="fused",
+        false_alarm_rate=promise.false_alarm_rate,
+        false_alarms_per_week=promise.false_alarms_per_week,
+        training={"clips": len(clips), "sha256": data_sha256(clips), "recipe": dict(recipe)},
+        metrics={},
+    )
 
 
 def data_sha256(clips: Sequence[Clip]) -> str:

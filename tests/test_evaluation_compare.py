@@ -62,7 +62,7 @@ def test_peers_are_compared_in_one_table_and_only_once(
     factory: Path, tmp_path: Path, earshot: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peers = {peer.name: peer for peer in (Listener(), Listener("half-asleep", 0.3), Deaf())}
-    monkeypatch.setattr("trainer.peers.PEERS", peers)
+    monkeypatch.setattr("trainer.peers.all_peers", lambda _export: peers)
     Listener.asked.clear()
     arguments = ["evaluate", factory, "--compare", "--seeds", "0,1", "--output", tmp_path / "out"]
 
@@ -87,7 +87,7 @@ def test_peers_are_compared_in_one_table_and_only_once(
 def test_wrong_data_is_refused_before_a_peer_is_trained(
     factory: Path, tmp_path: Path, earshot: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.peers.PEERS", {"listener": Listener()})
+    monkeypatch.setattr("trainer.peers.all_peers", lambda _export: {"listener": Listener()})
     Listener.asked.clear()
     data = tmp_path / "data" / "fan"
     for split in ("train", "test"):

@@ -16,17 +16,19 @@ torch = pytest.importorskip("torch", reason="torch: the train extra is not insta
 
 from edge.ear.frontend import FrontendSettings  # noqa: E402
 from edge.judge.fit import fit_gaussian  # noqa: E402
+from export.bundle import export  # noqa: E402
 from trainer.dataset import Clip, read_layout  # noqa: E402
 from trainer.evaluation.scores import System  # noqa: E402
 from trainer.features import compute_features  # noqa: E402
-from trainer.peers import PEERS, Peer, folder_of  # noqa: E402
+from trainer.peers import Peer, all_peers, folder_of  # noqa: E402
 from trainer.peers.autoencoder import Autoencoder, Rebuilder  # noqa: E402
 from trainer.peers.bands import Bands  # noqa: E402
 from trainer.peers.density import GaussianMixture, NearestNeighbour  # noqa: E402
 from trainer.peers.ensemble import Ensemble  # noqa: E402
 from trainer.peers.flow import AutoregressiveFlow, Flow  # noqa: E402
+from trainer.peers.frames import Sounds, Stacks  # noqa: E402
 from trainer.peers.mobilenetv2 import Classifier, MobileNetV2  # noqa: E402
-from trainer.peers.peer import PeerScores, Sounds, Stacks  # noqa: E402
+from trainer.peers.peer import PeerScores  # noqa: E402
 from trainer.peers.preset import Preset  # noqa: E402
 from trainer.peers.subcluster_adacos import SubclusterAdacos  # noqa: E402
 from trainer.recipe import Recipe  # noqa: E402
@@ -35,7 +37,7 @@ from trainer.simulator.dataset import Plan, write  # noqa: E402
 SMALL = Recipe(
     epochs=1, batch_size=16, stem_channels=4, stage_channels=(8, 8, 8), head_channels=16, compile=False, threads=1
 )
-STREAMING = Preset("streaming", recipe=SMALL)
+STREAMING = Preset("streaming", recipe=SMALL, export=export)
 CHEAP: tuple[Peer, ...] = (
     Autoencoder(epochs=2, vectors_an_epoch=3000, batch_size=128),
     MobileNetV2(width=0.25, hop=120, epochs=1, patches_an_epoch=64),
@@ -48,7 +50,7 @@ LITTLE: tuple[Peer, ...] = (
     NearestNeighbour(preset=STREAMING),
     GaussianMixture(preset=STREAMING),
     Ensemble(members=(CHEAP[1], CHEAP[4], CHEAP[3])),
-    Preset("paper", recipe=SMALL),
+    Preset("paper", recipe=SMALL, export=export),
     STREAMING,
 )
 """Every peer, with so little effort that a test can afford it."""
@@ -96,8 +98,9 @@ def factory(tmp_path_factory: pytest.TempPathFactory) -> Factory:
 
 
 def test_the_order_is_that_of_the_table() -> None:
-    assert list(PEERS) == [peer.name for peer in LITTLE]
-    assert list(PEERS) == [
+    names = list(all_peers(export))
+    assert names == [peer.name for peer in LITTLE]
+    assert names == [
         *("autoencoder", "mobilenetv2", "bands", "flow", "subcluster_adacos"),
         *("nearest_neighbour", "gaussian_mixture", "ensemble", "paper", "streaming"),
     ]
@@ -314,7 +317,7 @@ def normal_clips(n: int) -> list[Clip]:
 def test_neighbours_are_those_that_a_search_of_all_finds(rng: np.random.Generator) -> None:
     x = (rng.normal(size=(20, 5)) * [1, 2, 3, 4, 0.1]).astype(np.float32)
     rows = rng.normal(size=(7, 5)).astype(np.float32)
-    scores = NearestNeighbour().fit(normal_clips(20), x, 0)(rows)
+    scores = NearestNeighbour(preset=STREAMING).fit(normal_clips(20), x, 0)(rows)
     scaled = [[math.dist(row / x.std(0), one / x.std(0)) for one in x] for row in rows]
     for k, row in itertools.product((1, 2, 3), range(7)):
         assert scores[f"k{k}"][row] == pytest.approx(np.mean(sorted(scaled[row])[:k]), rel=1e-4)
@@ -324,7 +327,7 @@ def test_one_component_is_a_gaussian_of_the_whitened_space(rng: np.random.Genera
     x = (rng.normal(size=(60, 6)) @ rng.normal(size=(6, 6))).astype(np.float32)
     rows = (2 * rng.normal(size=(30, 6)) @ rng.normal(size=(6, 6))).astype(np.float32)
     clips = normal_clips(60)
-    scores = GaussianMixture(components=1, least_variance=0.1).fit(clips, x, 0)(rows)["nll"]
+    scores = GaussianMixture(preset=STREAMING, components=1, least_variance=0.1).fit(clips, x, 0)(rows)["nll"]
     whitening = fit_gaussian(x, [clip.domain for clip in clips]).whitening
     cloud, whitened = x @ whitening, rows @ whitening
     variance = cloud.var(0) + 0.1
@@ -336,7 +339,7 @@ def test_two_clouds_are_two_components(rng: np.random.Generator) -> None:
     """Between two clouds nothing is normal, which one Gaussian cannot know."""
     clouds = np.concatenate([rng.normal(-10, 1, (40, 3)), rng.normal(10, 1, (40, 3))]).astype(np.float32)
     middle = np.zeros((1, 3), np.float32)
-    one, two = (GaussianMixture(components=n).fit(normal_clips(80), clouds, 0) for n in (1, 2))
+    one, two = (GaussianMixture(preset=STREAMING, components=n).fit(normal_clips(80), clouds, 0) for n in (1, 2))
     assert one(middle)["nll"][0] < np.quantile(one(clouds)["nll"], 0.1)
     assert two(middle)["nll"][0] > np.quantile(two(clouds)["nll"], 0.9)
 

@@ -38,7 +38,8 @@ from trainer.report import (
     sound,
     write_report,
 )
-from trainer.report.report import render, worst
+from trainer.report.examples import worst
+from trainer.report.report import render
 
 VOID = {"meta", "link", "br", "path", "circle", "rect", "use", "image", "hr", "img", "input"}
 HOSTILE = "<script>alert('1')</script>&amp;\"$x_1$"

@@ -15,11 +15,10 @@ from edge import detector as detectors
 from edge.detector.golden import verify
 from edge.errors import EarshotError
 from tests.conftest import COMMAND, Ran, run_process
-from trainer.commands.reproduce import plan_of
 from trainer.dataset import Clip, read_layout
 from trainer.evaluation import paper
-from trainer.evaluation.tables import read_tables
-from trainer.reproduce import Reproduction, steps_of
+from trainer.evaluation.tables import Role, read_tables
+from trainer.reproduction import Reproduction, key_of, lonely_machines, network_of, plan_of, steps_of
 from trainer.simulator.dataset import Plan, write
 
 ROOT = Path(__file__).parents[1]
@@ -140,42 +139,44 @@ def test_quick_recipes_keep_table_7() -> None:
     assert {own.epochs for own in plan.machines.values()} == {3}
 
 
-def test_a_step_is_as_valid_as_all_it_rests_on(factory: Path, recipe: Path, tmp_path: Path) -> None:
+def test_a_step_is_as_valid_as_all_it_rests_on(factory: Path, recipe: Path) -> None:
     clips = read_layout([factory])
-    train = [clip for clip in clips if clip.split == "train"]
+    train, test = ([clip for clip in clips if clip.split == split] for split in ("train", "test"))
 
-    def keys(clips: list[Clip], epochs: int | None = None) -> dict[str, str]:
+    def keys(epochs: int | None = None) -> dict[str, str]:
         plan = plan_of(str(recipe), ["fan"], epochs=epochs)
-        own = Reproduction(clips, tmp_path, plan, export=never, peers={})
-        return {step.name: own._key(step) for step in steps_of(plan, train, 0)}
+        return {step.name: key_of(step, test) for step in steps_of(plan, train, 0)}
 
-    before = keys(clips)
-    assert before == keys(clips)
-    assert not set(before.values()) & set(keys(clips, epochs=7).values())
+    before = keys()
+    assert before == keys()
+    assert not set(before.values()) & set(keys(epochs=7).values())
     os.utime(train[0].path, ns=(0, 0))
-    after = keys(clips)
+    after = keys()
     assert before["general-0000"] != after["general-0000"]
     assert before["fan-plain"] != after["fan-plain"]  # it begins with the general network
 
 
-def test_a_machine_of_one_section_has_its_general_network(recipe: Path, tmp_path: Path) -> None:
+def test_a_machine_of_one_section_has_its_general_network(recipe: Path) -> None:
     clips = clips_of("fan/00", "fan/01", "gearbox/00")
     plan = plan_of(str(recipe), ["fan", "gearbox"])
-    own = Reproduction(clips, tmp_path, plan, export=never, peers={})
     assert [step.name for step in steps_of(plan, clips, 0)] == [
         "general-0000",
         "general-2000",
         "fan-plain",
         "fan-centre",
     ]
-    assert own._network_of("specific", "fan") == "fan-centre"
-    assert own._network_of("plain", "fan") == "fan-plain"
-    assert own._network_of("specific", "gearbox") == own._network_of("plain", "gearbox") == "general-2000"
-    assert own._network_of("general", "gearbox") == "general-0000"
-    assert own._network_of("general/high-pass", "fan") is None
+
+    def network(role: Role, machine: str) -> str | None:
+        return network_of(plan, set(lonely_machines(plan, clips)), role, machine)
+
+    assert network("specific", "fan") == "fan-centre"
+    assert network("plain", "fan") == "fan-plain"
+    assert network("specific", "gearbox") == network("plain", "gearbox") == "general-2000"
+    assert network("general", "gearbox") == "general-0000"
+    assert network("general/high-pass", "fan") is None
 
 
-def never(*_: object) -> detectors.Detector:
+def never(*_: object, **__: object) -> detectors.Detector:
     raise AssertionError("nothing is exported here")
 
 

@@ -30,6 +30,27 @@ def fit_sections(
     held_out: the clips that the network was not trained on, from which thresholds learn what new sound is like.
     Raises TooLittleSoundError if false alarms a week are promised and a section has too little sound for them.
     """
+    heard = _heard(ear, clips, wanted, held_out)
+    shifts = _shifts(heard, classes)
+    sections: dict[str, Section] = {}
+    for name, windows in heard.items():
+        machine, section = name.split("/")
+        sections[name] = learn_section(
+            machine,
+            section,
+            windows,
+            class_index=classes.index(name),
+            promise=promise,
+            hop_seconds=ear.plan.hop_samples / ear.plan.frontend.sample_rate_hz,
+            shifts=shifts[machine],
+        )
+    return sections
+
+
+def _heard(
+    ear: Ear, clips: Sequence[Clip], wanted: Sequence[str], held_out: AbstractSet[Path]
+) -> Mapping[str, NormalWindows]:
+    """Return the normal windows of the wanted sections that have enough of them; the log names the others."""
     heard: dict[str, NormalWindows] = {}
     too_little: list[str] = []
     for name in tqdm(wanted, "fit", unit="section"):
@@ -50,21 +71,7 @@ def fit_sections(
             MIN_WINDOWS,
             ", ".join(too_little),
         )
-
-    shifts = _shifts(heard, classes)
-    sections: dict[str, Section] = {}
-    for name, windows in heard.items():
-        machine, section = name.split("/")
-        sections[name] = learn_section(
-            machine,
-            section,
-            windows,
-            class_index=classes.index(name),
-            promise=promise,
-            hop_seconds=ear.plan.hop_samples / ear.plan.frontend.sample_rate_hz,
-            shifts=shifts[machine],
-        )
-    return sections
+    return heard
 
 
 def _shifts(heard: Mapping[str, NormalWindows], classes: Sequence[str]) -> dict[str, dict[ScoreName, Shift]]:

@@ -7,6 +7,7 @@
     tables      Tables 2 to 7 of the paper, in its own shape; paper.py holds the paper's figures
     plain       grades as text
     challenge   the CSV files that the challenge's evaluator reads
+    results     all of it in a folder: what `earshot evaluate` leaves
 
 Nothing is trained here.
 """

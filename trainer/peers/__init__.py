@@ -4,8 +4,8 @@ Plain, small implementations of ours. Each is fitted on normal training clips al
 """
 
 from collections.abc import Mapping
-from typing import Final
 
+from trainer.exporting import Export
 from trainer.peers.autoencoder import Autoencoder
 from trainer.peers.bands import Bands
 from trainer.peers.density import GaussianMixture, NearestNeighbour
@@ -16,20 +16,25 @@ from trainer.peers.peer import Peer, folder_of
 from trainer.peers.preset import Preset
 from trainer.peers.subcluster_adacos import SubclusterAdacos
 
-__all__ = ["PEERS", "Peer", "folder_of"]
+__all__ = ["Peer", "all_peers", "folder_of"]
 
-_ALL: Final[tuple[Peer, ...]] = (
-    Autoencoder(),
-    MobileNetV2(),
-    Bands(),
-    Flow(),
-    SubclusterAdacos(),
-    NearestNeighbour(),
-    GaussianMixture(),
-    Ensemble(),
-    Preset("paper"),
-    Preset("streaming"),
-)
 
-PEERS: Final[Mapping[str, Peer]] = {peer.name: peer for peer in _ALL}
-"""Every peer by its name. Those of one seed share what they can, where `folder_of` one root names their folders."""
+def all_peers(export: Export) -> Mapping[str, Peer]:
+    """Return every peer by its name, in the order of the table.
+
+    Those of one seed share what they can, where `folder_of` one root names their folders.
+    """
+    streaming = Preset("streaming", export=export)
+    peers: tuple[Peer, ...] = (
+        Autoencoder(),
+        MobileNetV2(),
+        Bands(),
+        Flow(),
+        SubclusterAdacos(),
+        NearestNeighbour(preset=streaming),
+        GaussianMixture(preset=streaming),
+        Ensemble(),
+        Preset("paper", export=export),
+        streaming,
+    )
+    return {peer.name: peer for peer in peers}

@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.dataset import Clip
-from trainer.peers.peer import Group, Peer, PeerScores, Sounds, Stacks, best_device, each_group, machine_of, seeded
+from trainer.peers.fitting import Group, best_device, each_group, machine_of, seeded
+from trainer.peers.frames import Sounds, Stacks
+from trainer.peers.peer import Peer, PeerScores
 
 WIDTHS: Final = (128, 128, 128, 128, 8, 128, 128, 128, 128)
 """Of the hidden layers; the narrow one holds the code."""

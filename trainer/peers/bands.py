@@ -10,7 +10,9 @@ import numpy as np
 from edge.ear import FloatArray, band_statistics
 from edge.judge import Gaussian, fit_gaussian
 from trainer.dataset import Clip
-from trainer.peers.peer import Group, Peer, PeerScores, Sounds, each_group, section_of
+from trainer.peers.fitting import Group, each_group, section_of
+from trainer.peers.frames import Sounds
+from trainer.peers.peer import Peer, PeerScores
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ MIN_WINDOWS: Final = 2
 class Density(Peer):
     """A density a section, on the embeddings of its normal clips; a clip scores the mean over its windows."""
 
-    preset: Preset = field(default_factory=Preset)
+    preset: Preset = field(kw_only=True)
 
     @abstractmethod
     def fit(self, normal: Sequence[Clip], x: FloatArray, seed: int) -> Callable[[FloatArray], Scores]:

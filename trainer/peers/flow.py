@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.dataset import Clip
-from trainer.peers.peer import Group, Peer, PeerScores, Sounds, Stacks, best_device, each_group, machine_of, seeded
+from trainer.peers.fitting import Group, best_device, each_group, machine_of, seeded
+from trainer.peers.frames import Sounds, Stacks
+from trainer.peers.peer import Peer, PeerScores
 
 LARGEST_LOG_SCALE: Final = 3.0
 """A dimension is stretched at most twentyfold by a step: a lone stack cannot blow up the likelihood of a clip."""

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from edge.judge import confidence
 from trainer.dataset import Clip
-from trainer.peers.peer import Group, Peer, PeerScores, Sounds, Stacks, best_device, each_group, machine_of, seeded
+from trainer.peers.fitting import Group, best_device, each_group, machine_of, seeded
+from trainer.peers.frames import Sounds, Stacks
+from trainer.peers.peer import Peer, PeerScores
 
 STAGES: Final = (
     (1, 16, 1, 1),

@@ -1,6 +1,5 @@
 """The product itself as a system: trained by the default recipe, exported, and scored through the device's own line."""
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from edge import detector as detectors
 from edge.detector import Detector
 from trainer.dataset import Clip
 from trainer.evaluation.scoring import score_clips
+from trainer.exporting import Export
 from trainer.peers.peer import Peer, PeerScores
 from trainer.recipe import Recipe
 from trainer.training import train as train_network
@@ -22,7 +22,7 @@ FALSE_ALARM_RATE: Final = 0.01
 class Preset(Peer):
     """One of the two presets of the network; every class of the training clips is learned.
 
-    name: `streaming` or `paper`; all else is in the recipe.
+    name: `streaming` or `paper`; all else is in the recipe. export: makes the detector of what was trained.
     """
 
     about: ClassVar[str] = "Earshot: network and bands, exported, on the device's own line"
@@ -30,6 +30,7 @@ class Preset(Peer):
 
     name: str = "streaming"
     recipe: Recipe = field(default_factory=Recipe)
+    export: Export = field(kw_only=True, compare=False, repr=False)
 
     def with_epochs(self, epochs: int) -> Peer:
         """Return the same network trained for so many epochs."""
@@ -58,8 +59,5 @@ class Preset(Peer):
         recipe = self.recipe.model_copy(update={"preset": self.name, "seed": seed})
         train_network(train, recipe, run, features=folder.parent / "features")
         if not output.is_dir():
-            # Named by text, as edge/cli.py does: the trainer does not know the exporter. Here they work in turn, as
-            # they do for a person with two commands.
-            exporter = importlib.import_module("export.bundle")
-            exporter.export(run, output, name=f"{self.name}-seed{seed}", false_alarm_rate=FALSE_ALARM_RATE)
+            self.export(run, output, name=f"{self.name}-seed{seed}", false_alarm_rate=FALSE_ALARM_RATE)
         return detectors.read(output)

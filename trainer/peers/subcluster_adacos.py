@@ -18,7 +18,9 @@ from edge.ear import FloatArray
 from trainer.dataset import Clip
 from trainer.features import FeatureStore
 from trainer.network import TIME_STRIDE, Network
-from trainer.peers.peer import Group, Peer, PeerScores, ScoresOf, Sounds, each_group, section_of
+from trainer.peers.fitting import Group, each_group, section_of
+from trainer.peers.frames import Sounds
+from trainer.peers.peer import Peer, PeerScores, ScoresOf
 from trainer.recipe import Recipe
 from trainer.training import load_network, window_of
 from trainer.training import train as train_network

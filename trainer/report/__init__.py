@@ -2,6 +2,9 @@
 
 content   what a report says, as plain values
 gather    those values from detectors, clips and runs
+points    clips to places in the embedding
+examples  the worst clips, and ordinary ones beside them
+facts     what a detector is
 tables    what was compared (trainer.evaluation), as tables of a page
 figures   values to inline SVG
 sound     clips to players and spectrograms

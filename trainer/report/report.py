@@ -223,26 +223,3 @@ def _threshold(content: ReportContent, own: Grade) -> float | None:
         if (s.clip.machine, s.clip.section) == (own.machine, own.section)
     }
     return found.pop() if len(found) == 1 else None
-
-
-def worst(scored: Sequence[Scored], score: str, *, most: int = 4) -> tuple[list[Scored], list[Scored]]:
-    """Return the normal clips that score highest and the anomalies that score lowest, the worst first.
-
-    Sections are compared by how far a score is above its threshold, as a ratio; or, where scores may be negative or a
-    threshold is missing, by the share of the section's clips that score less.
-    """
-    usable = [s for s in scored if s.clip.label and math.isfinite(s.scores.get(score, math.nan))]
-    by_ratio = all(s.scores[score] >= 0 and s.thresholds.get(score, 0) > 0 for s in usable)
-    of_section: dict[str, list[float]] = {}
-    for s in usable:
-        of_section.setdefault(s.clip.name, []).append(s.scores[score])
-
-    def height(s: Scored) -> float:
-        if by_ratio:
-            return s.scores[score] / s.thresholds[score]
-        others = of_section[s.clip.name]
-        return sum(other < s.scores[score] for other in others) / len(others)
-
-    ordered = sorted(usable, key=height)
-    normal = [s for s in reversed(ordered) if s.clip.label == "normal"]
-    return normal[:most], [s for s in ordered if s.clip.label == "anomaly"][:most]

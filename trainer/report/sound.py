@@ -12,8 +12,7 @@ from markupsafe import Markup
 
 from edge.ear import Features, Frontend
 from edge.errors import SourceError
-from edge.source import read_samples
-from edge.source.block import SAMPLE_RATE_HZ, Samples
+from edge.source import SAMPLE_RATE_HZ, Samples, read_samples
 from trainer.report.content import Example
 from trainer.report.figures import spectrogram
 

@@ -1,12 +1,8 @@
 """`earshot evaluate`: how well detectors, and their peers, tell anomalies from normal sound."""
 
-import csv
-import io
-import json
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -14,14 +10,10 @@ import click
 from edge import detector as detectors
 from edge.detector import Detector, verify
 from edge.errors import EarshotError
-from edge.judge import SCORE_NAMES
 from trainer.audit import check_data
 from trainer.dataset import Clip, only_sections, read_layout
-from trainer.evaluation.challenge import write_challenge
-from trainer.evaluation.honest import HonestTable, comparison, honest_table
-from trainer.evaluation.metrics import Cells, Grade, grade
-from trainer.evaluation.plain import grades_table
-from trainer.evaluation.scores import System, write_whole
+from trainer.evaluation.results import write_results
+from trainer.evaluation.scores import System
 from trainer.evaluation.scoring import DOMAIN_RULES, DomainRule, score_detector
 from trainer.evaluation.tables import read_tables
 
@@ -83,6 +75,30 @@ def command(
         raise click.UsageError("Missing option '--output'.")
     if compare and not seeds:
         raise click.UsageError("--seeds is empty: expected one or more for --compare.")
+    found, data = _told_apart(paths, compare=compare)
+
+    clips = only_sections(read_layout(data, ground_truth), sections)
+    read = [detectors.read(path) for path in found]
+    for detector in read:
+        verify(detector)
+    if compare:  # before hours are spent on training
+        for warning in check_data(clips, for_evaluation=True, cache=output / "audit.json"):
+            log.warning("%s", warning)
+
+    systems, skipped = _scored(read, clips, domain)
+    if compare:
+        systems += _peers(clips, [int(seed) for seed in seeds], output / "peers")
+    if not any(system.scored for system in systems):
+        known = ", ".join(name for detector in read for name in detector.sections)
+        raise EarshotError(f"no test clips{f' of {known}' if known else ''} in the data: expected some to score")
+    click.echo(write_results(output, systems, detectors=read, clips=clips, skipped=skipped, domain=domain))
+
+
+def _told_apart(paths: Sequence[Path], *, compare: bool) -> tuple[list[Path], list[Path]]:
+    """Return which paths are detectors, each once, and which are data. Raises click.UsageError where some are missing.
+
+    compare: peers are graded too, so that no detector is needed.
+    """
     if not paths:
         raise click.UsageError("Missing argument '[DETECTOR...] DATA...'.")
     found = [path for path in dict.fromkeys(paths) if _is_detector(path)]
@@ -91,28 +107,7 @@ def command(
         detectors.read(paths[0])  # says what is missing
     if not data:
         raise click.UsageError("Missing argument 'DATA...'.")
-
-    clips = only_sections(read_layout(data, ground_truth), sections)
-    systems: list[System] = []
-    skipped: list[str] = []
-    read = [detectors.read(path) for path in found]
-    for detector in read:
-        verify(detector)
-    if compare:  # before hours are spent on training
-        for warning in check_data(clips, for_evaluation=True, cache=output / "audit.json"):
-            log.warning("%s", warning)
-    for detector in read:
-        system, reasons = score_detector(detector, clips, domain, name=_name(detector, systems))
-        systems.append(system)
-        skipped += reasons
-    for reason in skipped:
-        log.warning("left out: %s", reason)
-    if compare:
-        systems += _peers(clips, [int(seed) for seed in seeds], output / "peers")
-    if not any(system.scored for system in systems):
-        known = ", ".join(name for detector in read for name in detector.sections)
-        raise EarshotError(f"no test clips{f' of {known}' if known else ''} in the data: expected some to score")
-    click.echo(_write(output, systems, read, clips, skipped, domain))
+    return found, data
 
 
 def _is_detector(path: Path) -> bool:
@@ -120,6 +115,19 @@ def _is_detector(path: Path) -> bool:
     return (path / "detector.json").exists() or (
         not path.exists() and (path.with_name(f"{path.name}.old") / "detector.json").exists()
     )
+
+
+def _scored(read: Sequence[Detector], clips: Sequence[Clip], domain: DomainRule) -> tuple[list[System], list[str]]:
+    """Return the detectors as systems, and why clips were left out."""
+    systems: list[System] = []
+    skipped: list[str] = []
+    for detector in read:
+        system, reasons = score_detector(detector, clips, domain, name=_name(detector, systems))
+        systems.append(system)
+        skipped += reasons
+    for reason in skipped:
+        log.warning("left out: %s", reason)
+    return systems, skipped
 
 
 def _name(detector: Detector, before: Sequence[System]) -> str:
@@ -131,89 +139,15 @@ def _name(detector: Detector, before: Sequence[System]) -> str:
 
 
 def _peers(clips: Sequence[Clip], seeds: Sequence[int], folder: Path) -> Iterator[System]:
-    from trainer.peers import PEERS  # loads torch, which grading a detector does not need
+    # Both load torch, which grading a detector does not need.
+    from export.bundle import export
+    from trainer.peers import all_peers
 
     train = [clip for clip in clips if clip.split == "train"]
     test = [clip for clip in clips if clip.split == "test" and clip.label]
-    for name, peer in PEERS.items():
+    for name, peer in all_peers(export).items():
         for seed in seeds:
             try:
                 yield peer.fit_and_score(train, test, seed=seed, folder=folder / f"{name}-seed{seed}")
             except EarshotError as error:
                 log.warning("%s, seed %d: not compared: %s", name, seed, error)
-
-
-def _write(
-    output: Path,
-    systems: Sequence[System],
-    read: Sequence[Detector],
-    clips: Sequence[Clip],
-    skipped: Sequence[str],
-    domain: DomainRule,
-) -> str:
-    """Write all files and return what the terminal shows."""
-    grades = [grade(system.scored) for system in systems]
-    has_labels = any(s.clip.label for system in systems for s in system.scored)
-    if has_labels and not any(grades):
-        names = sorted({s.clip.name for system in systems for s in system.scored})
-        raise EarshotError(f"no normal and anomalous test clips of {', '.join(names)} in the data")
-
-    cells: Cells = "domain" if domain == "oracle" else "section"
-    table = honest_table([s for s, own in zip(systems, grades, strict=True) if own], cells) if has_labels else None
-    metrics = {
-        **({"detector": read[0].card.name, "sha256": read[0].sha256} if read else {}),
-        "grades": [{**asdict(g), "hmean": g.hmean} for g in grades[0]],
-        "skipped": list(skipped),
-        "domain": domain,
-        "systems": [
-            {
-                **{key: getattr(system, key) for key in ("name", "seed", "about", "default_score", "one_recipe")},
-                "grades": [{**asdict(g), "hmean": g.hmean} for g in own],
-            }
-            for system, own in zip(systems, grades, strict=True)
-        ],
-        "honest": table.as_json() if table else None,
-    }
-    write_whole(output / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    write_whole(output / "scores.csv", _scores_csv(systems))
-    _write_challenge(output / "challenge", systems, clips)
-    text = _shown(systems, grades[0], table)
-    write_whole(output / "tables.txt", text + "\n")
-    return text
-
-
-def _shown(systems: Sequence[System], grades: Sequence[Grade], table: HonestTable | None) -> str:
-    if table is None:
-        n_clips = sum(len(system.scored) for system in systems)
-        return f"{n_clips} clips scored; none has a label, so there is nothing to grade"
-    parts = [grades_table(grades)] if len(systems) == 1 else [comparison(table)]
-    return "\n\n".join([*parts, table.as_text()])
-
-
-def _scores_csv(systems: Sequence[System]) -> str:
-    given = {name for system in systems for s in system.scored for name in s.scores}
-    names = [*SCORE_NAMES, *sorted(given - set(SCORE_NAMES))]
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["path", "machine", "section", "domain", "label", *names, "system", "seed"])
-    for system in systems:
-        for s in system.scored:
-            clip = s.clip
-            values = [s.scores.get(name, "") for name in names]
-            about = [clip.path, clip.machine, clip.section, clip.domain, clip.label or ""]
-            rows.writerow([*about, *values, system.name, system.seed])
-    return text.getvalue()
-
-
-def _write_challenge(folder: Path, systems: Sequence[System], clips: Sequence[Clip]) -> None:
-    """A team a system and seed; a system that left out a clip has none, because the evaluator goes by place."""
-    for system in systems:
-        names = {s.clip.name for s in system.scored}
-        expected = [clip for clip in clips if clip.split == "test" and clip.name in names]
-        if not any(s.clip.label is None for s in system.scored):
-            expected = [clip for clip in expected if clip.label]
-        team = re.sub(r"[^\w.-]+", "-", f"{system.name}-seed{system.seed}").strip("-")
-        try:
-            write_challenge(system.scored, folder / "teams" / team, system.default_score, expected)
-        except EarshotError as error:
-            log.warning("%s: no files for the challenge's evaluator: %s", system.name, error)

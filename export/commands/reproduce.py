@@ -1,6 +1,5 @@
 """`earshot reproduce`: the paper's tables, the challenge's files, a report and a detector a machine, in one command."""
 
-import importlib
 import logging
 import shlex
 import sys
@@ -10,14 +9,12 @@ from typing import Final
 
 import click
 
-from edge.detector import Detector
+from export.bundle import export
 from trainer.dataset import Clip, only_sections, read_layout
 from trainer.evaluation import paper
 from trainer.evaluation.tables import Role
-from trainer.peers import PEERS
-from trainer.peers.peer import Peer
-from trainer.recipe import Recipe, load_recipe
-from trainer.reproduce import Plan, Reproduction
+from trainer.peers import Peer, all_peers
+from trainer.reproduction import Reproduction, plan_of
 
 log = logging.getLogger(__name__)
 
@@ -69,49 +66,11 @@ def command(
     Takes hours. What is done is kept: the same command goes on after a kill, and does anew what has changed.
     """
     clips = _clips(data, ground_truth, sections)
-    found = {clip.machine for clip in clips if clip.split == "test"}
-    machines = [*(name for name in paper.MACHINES if name in found), *sorted(found - set(paper.MACHINES))]
-    plan = plan_of(recipes, machines, seeds=tuple(dict.fromkeys(seeds)), epochs=epochs)
-    chosen: dict[Role, Peer] = {role: PEERS[name] for role, name in PEER_ROLES.items()} if peers else {}
-    if epochs is not None:
-        chosen = {role: peer.with_epochs(epochs) for role, peer in chosen.items()}
+    called = shlex.join(["earshot", *sys.argv[1:]])
+    plan = plan_of(recipes, _machines(clips), seeds=tuple(dict.fromkeys(seeds)), epochs=epochs, command=called)
+    chosen = _peers(epochs) if peers else {}
     tables = Reproduction(clips, output, plan, export=export, peers=chosen).run()
     click.echo(tables.as_text())
-
-
-def plan_of(recipes: str, machines: Sequence[str], *, seeds: Sequence[int] = (0,), epochs: int | None = None) -> Plan:
-    """Return the plan with shipped recipes (`quick`, `paper`) or with a recipe file for all networks.
-
-    A machine that the paper has not has neither high-pass nor centre loss.
-    """
-    if recipes == "paper":
-        base = load_recipe("general")
-        own = {name: load_recipe(name) if name in paper.MACHINES else base for name in machines}
-    else:
-        base = load_recipe(recipes)
-        own = {name: _as_table_7(base, name) for name in machines}
-    given = {} if epochs is None else {"epochs": epochs}
-    return Plan(
-        base.model_copy(update=given),
-        {name: recipe.model_copy(update=given) for name, recipe in own.items()},
-        seeds,
-        about=f"recipes: {recipes}" + (f", {epochs} epochs" if epochs else ""),
-        command=shlex.join(["earshot", *sys.argv[1:]]),
-    )
-
-
-def export(run: Path, output: Path, name: str, false_alarm_rate: float, sections: Sequence[str] | None) -> Detector:
-    """Call the exporter. It is named by text, as edge/cli.py does: the trainer does not know it."""
-    bundle = importlib.import_module("export.bundle")
-    detector: Detector = bundle.export(run, output, name=name, false_alarm_rate=false_alarm_rate, only=sections)
-    return detector
-
-
-def _as_table_7(base: Recipe, machine: str) -> Recipe:
-    if machine not in paper.MACHINES:
-        return base
-    shipped = load_recipe(machine)
-    return base.model_copy(update={"f_min_hz": shipped.f_min_hz, "centre_weight": shipped.centre_weight})
 
 
 def _clips(data: Sequence[Path], ground_truth: Path | None, sections: str | None) -> list[Clip]:
@@ -121,3 +80,15 @@ def _clips(data: Sequence[Path], ground_truth: Path | None, sections: str | None
         log.info("labels from %s", ground_truth)
     wanted = {section.strip() for section in (sections or "").split(",")} - {""}
     return only_sections(read_layout(data, ground_truth), wanted)
+
+
+def _machines(clips: Sequence[Clip]) -> list[str]:
+    """Return the machines under test: those of the paper in its order, then others by name."""
+    found = {clip.machine for clip in clips if clip.split == "test"}
+    return [*(name for name in paper.MACHINES if name in found), *sorted(found - set(paper.MACHINES))]
+
+
+def _peers(epochs: int | None) -> dict[Role, Peer]:
+    known = all_peers(export)
+    chosen = {role: known[name] for role, name in PEER_ROLES.items()}
+    return chosen if epochs is None else {role: peer.with_epochs(epochs) for role, peer in chosen.items()}
