@@ -1,7 +1,15 @@
-"""The whole line, read aloud: source -> (ring -> frontend -> model -> scorer) -> event -> publisher.
+"""The whole line, read aloud: source -> (ring -> frontend -> model -> scorer) -> judge -> publisher.
 
-One thread a source (edge/daemon/listener.py); what it hears is scored in that thread and handed to the publisher, which
-never makes it wait. This room makes the parts, starts them, says how they are, and ends them in order.
+What is this room's: it makes the parts, starts them, says how they are, and ends them in order. A block of samples
+becomes a message elsewhere, in a thread a source, which nothing makes wait:
+
+    listener     the door: carries each block through the rooms below
+    lasting      a source, opened again whenever it is lost      -> Block | Lost
+    hearing      sensor -> line -> judge                         -> Event | Standing | Moment   (happening)
+    telling      to whom each of these is said, and when         -> publisher, clips, journal, who reads along
+    payloads     and in which words                              -> JSON, as in edge/schemas/
+
+What a person asks for goes the other way: publisher -> daemon -> listener -> asked, and with the next block to hearing.
 """
 
 import logging
@@ -9,7 +17,6 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -18,12 +25,15 @@ import onnxruntime
 from edge import __version__, clock
 from edge import detector as detectors
 from edge.config import Config
-from edge.daemon.listener import Listener, Record
+from edge.daemon import payloads
+from edge.daemon.lasting import Lost
+from edge.daemon.listener import Listener
 from edge.daemon.notify import ALIVE, READY, STOPPING, Watchdog, notify, watchdog_seconds
 from edge.daemon.opening import openers
+from edge.daemon.payloads import Record
 from edge.detector import Detector, verify
 from edge.errors import ConfigError, EarshotError
-from edge.memory import ClipStore, Evidence
+from edge.memory import ClipStore
 from edge.voice import Command, Publisher, Snapshot, metrics
 
 log = logging.getLogger(__name__)
@@ -67,9 +77,7 @@ class Daemon:
                 config,
                 opened[source.name],
                 self._publisher,
-                Evidence(self._clips, source.name, partial(self._publisher.image, source.name))
-                if self._clips
-                else None,
+                self._clips,
                 self._stop,
                 on_record,
             )
@@ -132,7 +140,7 @@ class Daemon:
             log.exception("%s: a defect of ours", listener.name)
             self._failure = error
             self._stop.set()
-            listener.lose("a defect of ours", "source_lost")
+            listener.lose(Lost("a defect of ours", "source_lost"))
 
     def _watch(self, threads: Sequence[threading.Thread], until: float | None, on_tick: Callable[[], None]) -> None:
         """Say how we are, and that we are alive, until there is a reason to stop."""
@@ -155,27 +163,26 @@ class Daemon:
 
     def _status(self) -> str:
         broker = "broker connected" if self._publisher.connected else f"no broker ({self._publisher.reason})"
-        return "; ".join([*(f"{each.name}: {each.in_words}" for each in self._listeners), broker])
+        return "; ".join([*(f"{each.name}: {each.standing}" for each in self._listeners), broker])
 
     def _obey(self, source: str, command: Command) -> str | None:
         return next(each for each in self._listeners if each.name == source).obey(command)
 
     def _health(self) -> Record:
-        return {
-            "schema": 1,
-            "time": clock.rfc3339(time.time()),
-            "node": self._config.node_name,
-            "version": __version__,
-            "uptime_s": round(time.monotonic() - self._started, 1),
-            "clock_synced": clock.synced(),
-            "sources": {listener.name: listener.status for listener in self._listeners},
-            "mqtt": self._publisher.figures,
-            "clips": {
-                "state": self._clips.state if self._clips else "off",
-                "bytes": self._clips.clips_bytes if self._clips else 0,
-                "lost": self._clips.lost_clips if self._clips else 0,
+        clips = self._clips
+        return payloads.health_of(
+            self._config.node_name,
+            unix_seconds=time.time(),
+            uptime_seconds=time.monotonic() - self._started,
+            clock_synced=clock.synced(),
+            sources={each.name: each.standing for each in self._listeners},
+            mqtt=self._publisher.figures,
+            clips={
+                "state": clips.state if clips else "off",
+                "bytes": clips.clips_bytes if clips else 0,
+                "lost": clips.lost_clips if clips else 0,
             },
-        }
+        )
 
     def snapshot(self) -> Snapshot:
         """Return what Prometheus is told."""

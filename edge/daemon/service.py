@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from edge.config import Config
 from edge.daemon.daemon import Daemon
-from edge.daemon.listener import Record
 from edge.daemon.notify import READY, notify, reloading
+from edge.daemon.payloads import Record
 from edge.errors import EarshotError
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,63 @@
+"""What the hearing of one source gives to who tells of it: plain values, in the order in which they happened.
+
+    Event       of an episode, from the judge
+    Standing    how the source is, when it may have changed
+    Moment      where the judging stands: after each window, and after a block that completed none
+    Command     what a person asked for and was done
+
+Who looks on (a count, a memory, a page) takes these, and asks no room for more. All times are those of the sound, by
+`time.monotonic()`, s.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edge.detector import Reading
+from edge.judge import Event
+from edge.voice import Command
+
+Status = Literal["waiting", "filling", "listening", "degraded", "lost"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a source is, in the words of edge/schemas/state.json, and why, if there is something to explain."""
+
+    status: Status
+    reason: str | None = None
+
+    @property
+    def hears(self) -> bool:
+        """Whether sound comes, to be trusted or not."""
+        return self.status in ("filling", "listening", "degraded")
+
+    def __str__(self) -> str:
+        return f"{self.status} ({self.reason})" if self.reason else self.status
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where the judging of a source stands.
+
+    time              of the newest sound; of the loss, where nothing is heard
+    lag_seconds       from that sound to now, when it was judged; 0 where nothing is heard
+    unbroken_seconds  of sound before `time` that nothing interrupted: what fills the window
+    threshold         what a score has to exceed
+    episode           id of the one that is open, if there is one
+    shelved_until     until when none opens, if a person asked for that
+    recording         what is being read, or was last
+    reading, score    of the window that ends here, if one does; no score where it could not be trusted
+    """
+
+    time: float
+    lag_seconds: float
+    unbroken_seconds: float
+    threshold: float
+    episode: str | None
+    shelved_until: float | None
+    recording: str | None
+    reading: Reading | None = None
+    score: float | None = None
+
+
+Happening = Event | Standing | Moment | Command

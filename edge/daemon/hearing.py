@@ -1,0 +1,127 @@
+"""One source's sound, judged: sensor -> line -> judge. Blocks and commands in, what happened out; it tells nobody.
+
+The state of the sensor is not the state of the machine: sound that is lost or cannot be trusted ends an episode and is
+reported by itself, and is never an anomaly.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+
+from edge.config import Config, FolderSettings, MicrophoneSettings, SourceSettings
+from edge.daemon.happening import Happening, Moment, Standing
+from edge.daemon.lasting import Lost
+from edge.detector import Detector, Judge, Line, Reading, Section
+from edge.judge import SensorHealth
+from edge.source import SAMPLE_RATE_HZ, Block, Samples
+from edge.voice import Acknowledge, Command, Shelve, Stopwatch, Threshold
+
+
+class Hearing:
+    """What is known of one source's sound: where its stretch began, and whether the sensor is unwell.
+
+    judge      its threshold and its open episode may be read from any thread
+    stopwatch  how long each window took; may be read from any thread
+
+    All methods are for the listening thread, and return what happened, in its order.
+    """
+
+    def __init__(self, settings: SourceSettings, detector: Detector, section: Section, config: Config) -> None:
+        """Raise ConfigError where detector and settings do not fit."""
+        self.judge = Judge(config.event, detector, section)
+        self.stopwatch = Stopwatch()
+        self._settings = settings
+        self._line = Line(detector, section)
+        normal = section.statistics
+        self._sensor = SensorHealth(config.sensor, normal.band_mean, normal.band_deviation)
+        self._recording: str | None = None
+        self._begun_sample = 0
+        self._unwell = False
+
+    def begin(self, block: Block) -> list[Happening]:
+        """Nothing connects `block`, which is heard next, to what came before."""
+        if block.starts_anew and isinstance(self._settings, FolderSettings):  # each recording stands for itself
+            self._sensor.reset()
+        events = self.judge.interrupt("source_lost")
+        self._line.reset()
+        self._recording, self._begun_sample = block.recording, block.start_sample
+        self._unwell = False
+        return [*events, Standing("filling")]
+
+    def hear(self, block: Block) -> list[Happening]:
+        """Judge the windows that a block completes. One that starts anew has to be announced to `begin`."""
+        end = block.time + block.samples.size / SAMPLE_RATE_HZ
+        arrived = time.monotonic() if isinstance(self._settings, MicrophoneSettings) else None
+        if (fault := self._sensor.hear(block.samples, arrived)) is not None:
+            self._unwell = True
+            return [*self._distrust(fault), self._moment(end)]
+
+        happened = self.begin(block) if self._unwell else []  # what was heard before is no part of any window
+        # Not once at the beginning: a stretch may last for months, and follows its card's crystal.
+        heard_from = block.time - (block.start_sample - self._begun_sample) / SAMPLE_RATE_HZ
+        readings = self._read(block.samples)
+        for reading in readings:
+            happened += self._weigh(reading, heard_from)
+        return happened if readings else [*happened, self._moment(end, end - heard_from)]
+
+    def obey(self, command: Command, now: float) -> list[Happening]:
+        """Do what a person asked for. now: of the sound, s."""
+        match command:
+            case Acknowledge(episode):
+                self.judge.acknowledge(episode)
+            case Shelve(minutes):
+                return [command, *self.judge.shelve(now + 60 * minutes if minutes else -math.inf)]
+            case Threshold(value):
+                self.judge.threshold = value
+        return [command]
+
+    def lose(self, lost: Lost) -> list[Happening]:
+        """Nothing more is heard: whatever was open is closed, and the sensor gets another chance."""
+        events = self.judge.interrupt(lost.why)
+        self._sensor.reset()
+        return [*events, Standing("lost", lost.reason), self._moment(None)]
+
+    def _distrust(self, fault: str | None) -> list[Happening]:
+        """Whatever this is, it is not the machine."""
+        return [*self.judge.interrupt("source_lost"), Standing("degraded", fault)]
+
+    def _read(self, samples: Samples) -> Sequence[Reading]:
+        started = time.perf_counter()
+        readings = self._line.feed(samples)
+        for _ in readings:
+            self.stopwatch.add((time.perf_counter() - started) / len(readings))
+        return readings
+
+    def _weigh(self, reading: Reading, heard_from: float) -> list[Happening]:
+        """Judge a window, unless it cannot be trusted. heard_from: when its stretch began, s."""
+        heard_seconds = reading.end_sample / SAMPLE_RATE_HZ
+        heard_until = heard_from + heard_seconds
+        score = self.judge.score_of(reading)
+        fault = reading.fault or self._sensor.level(reading.band_level)
+        happened: list[Happening]
+        if score is None or fault is not None:
+            happened = self._distrust(fault)
+        else:
+            happened = [Standing("listening"), *self.judge.hear(reading, heard_until)]
+        return [*happened, self._moment(heard_until, heard_seconds, reading, score)]
+
+    def _moment(
+        self,
+        heard_until: float | None,
+        unbroken_seconds: float = 0.0,
+        reading: Reading | None = None,
+        score: float | None = None,
+    ) -> Moment:
+        """Return how it stands. heard_until: None where nothing is heard."""
+        now, shelved_until = time.monotonic(), self.judge.shelved_until
+        return Moment(
+            time=now if heard_until is None else heard_until,
+            lag_seconds=0.0 if heard_until is None else max(0.0, now - heard_until),
+            unbroken_seconds=unbroken_seconds,
+            threshold=self.judge.threshold,
+            episode=self.judge.episode,
+            shelved_until=shelved_until if shelved_until > now else None,
+            recording=self._recording,
+            reading=reading,
+            score=score,
+        )
