@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 
 from edge.config.settings import OutboxSettings
-from edge.voice import outbox
-from edge.voice.outbox import FILE_NAME, GATHER_SECONDS, MOST_EPISODES, MOST_SET_ASIDE, RETRY_SECONDS, Outbox
+from edge.voice import shadow
+from edge.voice.episodes import MOST_EPISODES
+from edge.voice.outbox import FILE_NAME, Outbox
+from edge.voice.salvage import MOST_SET_ASIDE
+from edge.voice.shadow import GATHER_SECONDS, RETRY_SECONDS
 from tests.real.mosquitto import SOAK
 
 TOPIC = "earshot/hall/pump/event"
@@ -277,7 +280,7 @@ def test_a_smaller_limit_holds_for_what_is_found(tmp_path: Path) -> None:
 def test_the_log_of_the_database_is_bounded(
     flushed: bool, most_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "WAL_BYTES", 100_000)
+    monkeypatch.setattr(shadow, "WAL_BYTES", 100_000)
     box = opened(tmp_path, max_events=50)
     largest = 0
     for _ in range(300):

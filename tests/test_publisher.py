@@ -321,5 +321,5 @@ def test_demo_broker_without_amqtt_says_how_to_install_it(monkeypatch: pytest.Mo
 
 
 def test_importing_the_broker_room_does_not_import_amqtt() -> None:
-    script = "import sys, edge.demo_broker, edge.publisher; sys.exit('amqtt' in sys.modules)"
+    script = "import sys, edge.demo.broker, edge.voice.publisher; sys.exit('amqtt' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

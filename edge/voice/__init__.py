@@ -1,8 +1,11 @@
 """What is said to others: MQTT with its outbox, the commands that come back, Prometheus. It decides nothing.
 
-    publisher    the connection, and what goes over it
-    outbox       what waits for it, on disk
-    control      what a person may ask over it
+    publisher    what can be said; behind it `topics`, `message`, and
+                 retained     the newest values, said again at every connect
+                 outbox       events until they are acknowledged, on disk: `backlog`, `shadow` and what they rest on
+                 orders       commands that wait for their turn (`control` reads what they mean)
+                 agenda       what of all that is said next
+                 connection   the life of it: `broker`, `credentials`, `link` and `backoff`
     metrics      the same for Prometheus
 
 Topics and payloads are in the README and in `edge/schemas/`.
@@ -10,9 +13,10 @@ Topics and payloads are in the README and in `edge/schemas/`.
 
 from edge.voice import metrics
 from edge.voice.control import Acknowledge, Command, CommandError, Shelve, Threshold
+from edge.voice.credentials import CERTIFICATE_NOT_YET_VALID, in_words, password_in, tls_context
 from edge.voice.metrics import Snapshot, SourceSnapshot, Stopwatch
 from edge.voice.outbox import Outbox
-from edge.voice.publisher import CERTIFICATE_NOT_YET_VALID, Publisher, in_words, password_in, tls_context
+from edge.voice.publisher import Publisher
 
 __all__ = [
     "CERTIFICATE_NOT_YET_VALID",

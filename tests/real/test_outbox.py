@@ -33,7 +33,7 @@ NURSERY = """
 import os, random, sys, time
 from pathlib import Path
 from edge.config import MqttSettings, OutboxSettings
-from edge.publisher import Publisher
+from edge.voice.publisher import Publisher
 from tests.test_publisher import EVENT
 
 def make_events(seed, port, folder):
@@ -175,10 +175,10 @@ FULL = """
 import os, resource, signal, sys
 from pathlib import Path
 from edge.config import OutboxSettings
-from edge.voice import outbox
+from edge.voice import outbox, shadow
 from tests.real.test_outbox import TOPIC, event
 
-outbox.RETRY_SECONDS = 0.0
+shadow.RETRY_SECONDS = 0.0
 box = outbox.Outbox(OutboxSettings(), Path(sys.argv[1]))
 box.open()
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -248,7 +248,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_is_a_state_that_passes(
     small_disk: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("edge.voice.outbox.RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("edge.voice.shadow.RETRY_SECONDS", 0.0)
     box = Outbox(OutboxSettings(), small_disk / "state")
     box.open()
     box.put(TOPIC, event(0))
@@ -274,7 +274,7 @@ def test_a_full_disk_is_a_state_that_passes(
 
 
 def test_a_read_only_disk_is_a_state_that_passes(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.voice.outbox.RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("edge.voice.shadow.RETRY_SECONDS", 0.0)
 
     def remount(how: str) -> None:
         subprocess.run(["mount", "-o", f"remount,{how}", str(small_disk)], check=True)

@@ -25,7 +25,8 @@ import pytest
 
 from edge.config.settings import MqttSettings, TlsSettings
 from edge.voice.control import Acknowledge, Command, CommandError, Shelve, Threshold
-from edge.voice.publisher import COMMAND_SECONDS, MOST_COMMANDS, OnCommand, Publisher
+from edge.voice.orders import COMMAND_SECONDS, MOST_COMMANDS, OnCommand
+from edge.voice.publisher import Publisher
 from tests.real.mosquitto import PATIENCE_SECONDS, SOAK, Listener, Mosquitto, wait_until
 from tests.test_publisher import EVENT, SCHEMAS, STATE
 
@@ -116,7 +117,7 @@ def test_online_while_connected_and_offline_after_a_clean_close(broker: Mosquitt
 CHILD = """
 import signal, sys
 from edge.config import MqttSettings
-from edge.publisher import Publisher
+from edge.voice.publisher import Publisher
 
 publisher = Publisher(MqttSettings(host="127.0.0.1", port=int(sys.argv[1])), node="hall", sources=["pump"])
 publisher.start()

@@ -1,0 +1,56 @@
+"""Who we are to the broker, and whom we trust: the password, the certificates; and what is wrong with them, in words.
+
+No state: the files are read anew at each call, so that a renewed certificate needs no restart.
+"""
+
+import ssl
+from pathlib import Path
+from typing import Final
+
+from edge.config import TlsSettings, secret_path
+from edge.errors import ConfigError, EarshotError
+
+CERTIFICATE_NOT_YET_VALID: Final = 9
+"""X509_V_ERR_CERT_NOT_YET_VALID. A device whose clock has no battery starts in the past; it passes by itself."""
+
+
+def password_in(file: Path) -> str | None:
+    """Return the password that `file` holds (edge.config.settings.secret_path), None if it is empty."""
+    try:
+        return secret_path(file).read_text(encoding="utf-8").rstrip("\r\n") or None
+    except ConfigError as error:
+        raise EarshotError(f"mqtt.password_file {error}") from error
+    except UnicodeDecodeError:  # its text shows what it could not read
+        raise EarshotError(f"mqtt.password_file {file}: expected UTF-8") from None
+    except OSError as error:
+        raise EarshotError(f"mqtt.password_file {file}: {in_words(error)}") from error
+
+
+def tls_context(tls: TlsSettings) -> ssl.SSLContext:
+    """Return a context that asks the broker for a certificate and a host name that fits. ssl names no files; we do."""
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file)
+    except OSError as error:
+        raise EarshotError(f"mqtt.tls.ca_file {tls.ca_file}: {in_words(error)}") from error
+    if tls.certificate_file is not None and tls.key_file is not None:
+        try:
+            # An empty passphrase: without one, OpenSSL would ask for it on a terminal that nobody sits at.
+            context.load_cert_chain(tls.certificate_file, tls.key_file, password="")
+        except OSError as error:
+            files = f"mqtt.tls.certificate_file {tls.certificate_file}, key_file {tls.key_file}"
+            raise EarshotError(f"{files}: {in_words(error)}") from error
+    return context
+
+
+def in_words(error: Exception) -> str:
+    """Return the part of an error that a person can use: no numbers, no line of C source."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        hint = "; is the clock of this device set yet?" if error.verify_code == CERTIFICATE_NOT_YET_VALID else ""
+        return f"TLS: the broker's certificate was refused: {error.verify_message}{hint}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or error}"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
