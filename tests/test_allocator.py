@@ -19,7 +19,7 @@ def printed(script: str, how: str) -> int:
 FAULTS = """
 import resource, sys
 import numpy as np
-from edge.allocator import keep_freed_memory
+from edge.daemon.allocator import keep_freed_memory
 
 if sys.argv[1] == "kept" and not keep_freed_memory():
     sys.exit(77)
@@ -38,7 +38,7 @@ def test_freed_memory_is_not_faulted_in_again() -> None:
 # Counts glibc's heaps, by malloc_info(3), after eight threads have held memory at the same time.
 HEAPS = """
 import ctypes, sys, tempfile, threading
-from edge.allocator import keep_one_small_heap
+from edge.daemon.allocator import keep_one_small_heap
 
 if sys.argv[1] == "one" and not keep_one_small_heap():
     sys.exit(77)
@@ -72,7 +72,7 @@ def test_threads_keep_one_heap() -> None:
 LEFT = """
 import ctypes, resource, sys
 from pathlib import Path
-from edge.allocator import keep_one_small_heap
+from edge.daemon.allocator import keep_one_small_heap
 
 if sys.argv[1] == "small" and not keep_one_small_heap():
     sys.exit(77)

@@ -162,7 +162,7 @@ def test_damaged_lines_and_their_followers_are_computed_anew(clips: list[Clip], 
 PROGRAM = """
 import sys
 from pathlib import Path
-from edge.frontend import FrontendSettings
+from edge.ear.frontend import FrontendSettings
 from trainer import features
 from trainer.dataset import Clip
 features.CLIPS_A_SYNC = 1

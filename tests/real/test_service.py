@@ -38,7 +38,7 @@ PATIENCE_SECONDS: Final = 180.0
 STAND_IN: Final = '''
 """What the daemon does about systemd and nothing else. SIGUSR1: it goes on, but hears nothing any more."""
 import json, os, pathlib, signal, socket, subprocess, sys, time
-from edge.notify import ALIVE, READY, Progress, Watchdog, notify, watchdog_seconds
+from edge.daemon.notify import ALIVE, READY, Progress, Watchdog, notify, watchdog_seconds
 
 def outcome(what):
     try:
