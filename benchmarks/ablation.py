@@ -129,7 +129,7 @@ def grade(
         test_rows = rows & ~train_rows
         statistics = fit_section(windows.take(train_rows), index).statistics
         test = windows.take(test_rows)
-        scores = Scorer(statistics)(test.embedding, test.logits, test.bands)
+        scores = Scorer(statistics)(test.embedding, test.texture, test.logits, test.bands)
         truth = [clip.label == "anomaly" for clip, taken in zip(store.clips, test_rows, strict=True) if taken]
         cells[f"{'stranger' if index is None else 'known'}:{name}"] = {
             score: (float(roc_auc_score(truth, v)), float(roc_auc_score(truth, v, max_fpr=PAUC_MAX_FPR)))
@@ -175,6 +175,7 @@ def _measure(network: Network, store: FeatureStore) -> NormalWindows:
     return NormalWindows(
         domain=[clip.domain for clip in store.clips],
         embedding=np.concatenate(embedding),
+        texture=np.empty((n, 0), np.float32),
         logits=np.concatenate(logits),
         bands=bands,
         recording=[clip.recording for clip in store.clips],

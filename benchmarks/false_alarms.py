@@ -47,8 +47,20 @@ from edge.detector import (
     normal_windows,
     score_file,
 )
-from edge.ear import FloatArray, Measurement
-from edge.judge import EventDetector, Rules, ScoreName, ScoreSeries, hours_needed, openings, unrefused_threshold
+from edge.ear import FloatArray, HopPlan, Measurement
+from edge.judge import (
+    EventDetector,
+    Ordinary,
+    Rules,
+    ScoreName,
+    ScoreSeries,
+    evidence_of,
+    hours_needed,
+    log_score,
+    openings,
+    rate_of,
+    unrefused_threshold,
+)
 from trainer.dataset import Clip, read_layout
 from trainer.simulator.recording import Scene, clip
 
@@ -89,7 +101,7 @@ def clips(detector: Detector, data: Sequence[Path], *, enrolled: bool) -> Table:
         scores = [score_file(line, one.path) for one in tqdm(unheard, name, unit="clip", leave=False)]
         recordings = len({one.recording for one in unheard})
         for rate in RATES:
-            alarms = {s: sum(each[s] > section.calibration[s].threshold(rate) for each in scores) for s in SCORES}
+            alarms = {s: sum(each[s] > section.threshold(s, rate) for each in scores) for s in SCORES}
             cells = [f"{alarms[s] / len(unheard):.1%} {_interval_text(alarms[s], len(unheard))}" for s in SCORES]
             rows.append([name, f"{len(unheard)} of {recordings}", f"{rate:.0%}", *cells])
     return Table(
@@ -112,7 +124,7 @@ def _enrolled(detector: Detector, own: Sequence[Clip]) -> Section | None:
         windows,
         class_index=None,
         promise=Promise(RATES[0]),
-        hop_seconds=_hop_seconds(detector),
+        plan=detector.plan,
     )
 
 
@@ -144,10 +156,10 @@ def week(path: Path, *, hours: float, calibration_hours: float, jobs: int, folde
     scored.mkdir(exist_ok=True)
     files = _in_parallel(partial(_scored, enrolled_path, scored), _stretches("week", hours), jobs)
     series = [np.load(one) for one in files]
-    listened_hours = sum(one.size for one in series) * _hop_seconds(base) / 3600
+    listened_hours = sum(one.size for one in series) * base.plan.hop_seconds / 3600
     curve = section.weekly["fused"]
     rows = [
-        _week_row(asked, section, series, listened_hours, _hop_seconds(base))
+        _week_row(asked, section, series, listened_hours, base.plan)
         for asked in ASKED_PER_WEEK
         if section.card.weekly.rarest <= asked <= curve.per_week[-1]
     ]
@@ -162,16 +174,18 @@ def week(path: Path, *, hours: float, calibration_hours: float, jobs: int, folde
 
 
 def _week_row(
-    asked: float, section: Section, series: Sequence[FloatArray], listened_hours: float, hop_seconds: float
+    asked: float, section: Section, series: Sequence[FloatArray], listened_hours: float, plan: HopPlan
 ) -> list[str]:
     found = section.weekly["fused"].at(asked)
-    alarms = sum(_episodes(one, found.threshold, hop_seconds) for one in series)
+    ordinary, rate = section.ordinary["fused"], rate_of(found.threshold)
+    threshold = section.threshold("fused", rate)
+    alarms = sum(_episodes(one, ordinary, rate, threshold, plan) for one in series)
     weeks = listened_hours / 168
     low = scipy.stats.chi2.ppf(0.025, 2 * alarms) / 2 if alarms else 0.0
     high = scipy.stats.chi2.ppf(0.975, 2 * (alarms + 1)) / 2
     return [
         f"{asked:g}",
-        f"{found.threshold:.3f}",
+        f"{threshold:.3f}",
         f"{found.interval[0]:.2g} to {found.interval[1]:.2g}",
         f"{asked * weeks:.1f}",
         str(alarms),
@@ -180,11 +194,15 @@ def _week_row(
     ]
 
 
-def _episodes(scores: FloatArray, threshold: float, hop_seconds: float) -> int:
+def _episodes(scores: FloatArray, ordinary: Ordinary, rate: float, threshold: float, plan: HopPlan) -> int:
     """Count what the event detector itself opens."""
-    events = EventDetector(EventSettings(), threshold)
+    settings = EventSettings()
+    evidence = evidence_of(settings, ordinary, window_seconds=plan.window_seconds, hop_seconds=plan.hop_seconds)
+    events = EventDetector(settings, evidence, rate=rate, threshold=threshold)
     return sum(
-        event.kind == "opened" for i, score in enumerate(scores) for event in events.step(i * hop_seconds, float(score))
+        event.kind == "opened"
+        for i, (score, x) in enumerate(zip(scores, log_score(scores, "fused"), strict=True))
+        for event in events.step(i * plan.hop_seconds, float(score), float(x))
     )
 
 
@@ -261,6 +279,7 @@ def _measured(detector_path: Path, folder: Path, name: str) -> Path:
             part,
             end_sample=[one.end_sample for one in heard],
             embedding=[one.embedding for one in heard],
+            texture=[one.texture for one in heard],
             logits=[one.logits for one in heard],
             bands=[one.bands for one in heard],
         )
@@ -270,8 +289,8 @@ def _measured(detector_path: Path, folder: Path, name: str) -> Path:
 
 def _read_measurements(path: Path) -> list[Measurement]:
     with np.load(path) as stored:
-        rows = zip(*(stored[key] for key in ("end_sample", "embedding", "logits", "bands")), strict=True)
-        return [Measurement(int(end), embedding, logits, bands, 0.0) for end, embedding, logits, bands in rows]
+        rows = zip(*(stored[key] for key in ("end_sample", "embedding", "texture", "logits", "bands")), strict=True)
+        return [Measurement(int(row[0]), row[1], row[2], row[3], row[4], 0.0) for row in rows]
 
 
 def _scored(detector_path: Path, folder: Path, name: str) -> Path:
@@ -284,10 +303,6 @@ def _scored(detector_path: Path, folder: Path, name: str) -> Path:
         np.save(part, np.array([reading.scores["fused"] for reading in readings], np.float32))
         part.replace(done)
     return done
-
-
-def _hop_seconds(detector: Detector) -> float:
-    return detector.plan.hop_samples / detector.frontend.sample_rate_hz
 
 
 def main() -> None:

@@ -215,7 +215,7 @@ def _detector(network: Network, folder: Path) -> Detector:
         training={},
         metrics={},
     )
-    return Detector(folder, card, model, {section.name: Section(section, _statistics(model), {})}, "")
+    return Detector(folder, card, model, {section.name: Section(section, _statistics(model), {}, {})}, "")
 
 
 def _statistics(model: Model) -> SectionStatistics:

@@ -1,29 +1,32 @@
 """A trained network as a streaming graph: the same weights, with what a window remembers as explicit state.
 
+Whole, or only as far as the early map that strangers are told by: the texture (edge/ear/texture.py).
+
 Two changes are made for the runtime's sake, neither of which changes a number: batch norms are folded into the
 convolutions before them, and time is the height of the images, so that a step of few columns still gives long rows.
 """
 
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import onnx
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_weights
 
-from edge.ear import HOP_FRAMES
+from edge.ear import DEAD_DB, HOP_FRAMES, QUIET_PER_DB, QUIET_ROWS
 from trainer.adacos import SubclusterAdacos, unit
 from trainer.network import DualBlock, Network, PointConv, TimeConv
 
 OPSET: Final = 20
 
 
-class StreamingGraph(nn.Module):
-    """(features (N, 1, M, 16 m), *state) -> (embedding (N, m, D), logits (N, m, k), *state)."""
+class EarlyGraph(nn.Module):
+    """As far as the texture: (features (N, 1, M, 16 m), *state) -> (texture (N, m, C, R), quiet (N, m, R), *state)."""
 
     band_mean: Tensor
     band_scale: Tensor
@@ -35,11 +38,10 @@ class StreamingGraph(nn.Module):
         self.register_buffer("band_mean", network.band_mean.T.clone())
         self.register_buffer("band_scale", 1 / network.band_deviation.T)
         stem = [_Columns(conv) for conv in network.stem]
-        blocks = [_Block(block) for block in network.blocks]
-        self.stem, self.blocks = nn.ModuleList(stem), nn.ModuleList(blocks)
-        self.widen = _point(network.widen)
-        self.head = _Head(network)
-        self._state_shapes = dict(_state_shapes(stem, blocks, self.head, network.settings.n_mels))
+        self.stem = nn.ModuleList(stem)
+        self.height = network.settings.n_mels // math.prod(conv.stride for conv in stem)
+        self.texture = _Texture(network.settings.n_mels)
+        self._state_shapes = dict(_early_shapes(stem, network.settings.n_mels))
 
     def empty_state(self, n_streams: int) -> dict[str, Tensor]:
         """Return zeros for every state, by its name."""
@@ -47,15 +49,42 @@ class StreamingGraph(nn.Module):
 
     def forward(self, features: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Step N streams by m hops."""
-        past, kept = iter(state), list[Tensor]()
-        x = (features.transpose(2, 3) - self.band_mean) * self.band_scale
+        kept = list[Tensor]()
+        _, texture = self.begin(features, iter(state), kept)
+        return (*texture, *kept)
+
+    def begin(
+        self, features: Tensor, past: Iterator[Tensor], kept: list[Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Return the stem's map, time first, and what it gives."""
+        frames = features.transpose(2, 3)
+        x = (frames - self.band_mean) * self.band_scale
         for conv in self.stem:
-            x = _remember(x, past, kept)
-            x = conv(x)
+            x = conv(_remember(x, past, kept))
+        return x, self.texture(x, _remember(frames, past, kept))
+
+
+class StreamingGraph(EarlyGraph):
+    """The whole network: (features (N, 1, M, 16 m), *state) -> (embedding (N, m, D), logits (N, m, k), texture, quiet,
+    *state).
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(network)
+        blocks = [_Block(block) for block in network.blocks]
+        self.blocks = nn.ModuleList(blocks)
+        self.widen = _point(network.widen)
+        self.head = _Head(network)
+        self._state_shapes |= dict(_late_shapes(blocks, self.head, self.height))
+
+    def forward(self, features: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """Step N streams by m hops."""
+        past, kept = iter(state), list[Tensor]()
+        x, texture = self.begin(features, past, kept)
         for block in self.blocks:
             x = block(x, past, kept)
         x = _remember(self.widen(x), past, kept)
-        return (*self.head(x), *kept)
+        return (*self.head(x), *texture, *kept)
 
 
 class WholeWindowGraph(nn.Module):
@@ -77,23 +106,38 @@ class WholeWindowGraph(nn.Module):
         return embedding, logits, frames[..., HOP_FRAMES:]
 
 
-def graph_of(network: Network) -> StreamingGraph | WholeWindowGraph:
-    """Return the graph that keeps the streaming contract for this network, in evaluation mode."""
+Graph = StreamingGraph | EarlyGraph | WholeWindowGraph
+
+
+def graph_of(network: Network, *, early: bool = False) -> Graph:
+    """Return the graph that keeps the streaming contract for this network, in evaluation mode.
+
+    early: its texture alone.
+    """
+    if early:
+        return EarlyGraph(network).eval()
     graph = WholeWindowGraph(network) if network.settings.pad_time else StreamingGraph(network)
     return graph.eval()
 
 
-def write_onnx(network: Network, path: Path, properties: dict[str, str]) -> None:
+def outputs_of(graph: Graph) -> list[str]:
+    """Return the names of a graph's outputs, before those of its state."""
+    whole = [] if isinstance(graph, EarlyGraph) else ["embedding", "logits"]
+    return whole if isinstance(graph, WholeWindowGraph) else [*whole, "texture", "quiet"]
+
+
+def write_onnx(network: Network, path: Path, properties: dict[str, str], *, early: bool = False) -> None:
     """Write the network's graph, one file, with `properties` in its metadata."""
-    graph = graph_of(network)
+    graph = graph_of(network, early=early)
     n_mels = network.settings.n_mels
-    n_streams, n_hops = 2, 3 if isinstance(graph, StreamingGraph) else 1
+    is_whole = isinstance(graph, WholeWindowGraph)
+    n_streams, n_hops = 2, 1 if is_whole else 3
     state = graph.empty_state(n_streams)
     features = torch.zeros(n_streams, 1, n_mels, HOP_FRAMES * n_hops)
 
     streams = torch.export.Dim("streams", min=1, max=4096)
     frames = {0: streams}
-    if isinstance(graph, StreamingGraph):
+    if not is_whole:
         frames[3] = HOP_FRAMES * torch.export.Dim("hops", min=1, max=4096)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about its own internals
@@ -108,7 +152,7 @@ def write_onnx(network: Network, path: Path, properties: dict[str, str]) -> None
             verbose=False,
             opset_version=OPSET,
             input_names=["features", *state],
-            output_names=["embedding", "logits", *(f"next.{name}" for name in state)],
+            output_names=[*outputs_of(graph), *(f"next.{name}" for name in state)],
             dynamic_shapes=(frames, tuple({0: streams} for _ in state)),
         )
     model = onnx.load(path)
@@ -119,14 +163,17 @@ def write_onnx(network: Network, path: Path, properties: dict[str, str]) -> None
     onnx.save(model, path)
 
 
-def _state_shapes(
-    stem: list["_Columns"], blocks: list["_Block"], head: "_Head", n_mels: int
-) -> Iterator[tuple[str, tuple[int, int, int]]]:
+def _early_shapes(stem: list["_Columns"], n_mels: int) -> Iterator[tuple[str, tuple[int, int, int]]]:
     """Yield name and shape (channels, columns, bands) of every state, in the order in which `forward` takes them."""
     height = n_mels
     for i, conv in enumerate(stem):
         yield f"state.stem{i}", (conv.channels_in, conv.past_columns, height)
         height //= conv.stride
+    yield "state.frames", (1, _Texture.PAST_FRAMES, n_mels)
+
+
+def _late_shapes(blocks: list["_Block"], head: "_Head", height: int) -> Iterator[tuple[str, tuple[int, int, int]]]:
+    """Yield those of what comes after the stem; height: the rows of its map."""
     for i, block in enumerate(blocks):
         yield f"state.block{i}", (block.channels_in, block.depthwise.past_columns, height)
         height //= block.depthwise.stride
@@ -160,6 +207,32 @@ class _Columns(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.activation(self.conv(x))
         return y
+
+
+class _Texture(nn.Module):
+    """The stem's map, rows joined, summed over each hop with weights that fall with the level beneath a column.
+
+    Column j of a hop is made of its frames 2 j - 5 to 2 j + 1; the level is that of the two in the middle.
+    """
+
+    PAST_FRAMES: ClassVar[int] = 3
+    FRAMES_A_COLUMN: ClassVar[int] = 2
+
+    def __init__(self, n_mels: int) -> None:
+        super().__init__()
+        self.bands_a_row = max(1, n_mels // QUIET_ROWS)
+        self.rows = n_mels // self.bands_a_row
+
+    def forward(self, x: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """x (N, C, 8 m, M / 2), frames (N, 1, 3 + 16 m, M) in dB -> texture (N, m, C, R), quiet (N, m, R)."""
+        columns = HOP_FRAMES // self.FRAMES_A_COLUMN
+        n, c, t, _ = x.shape
+        level = frames[:, 0, : -self.PAST_FRAMES].reshape(n, t, self.FRAMES_A_COLUMN, self.rows, self.bands_a_row)
+        level = level.mean(dim=(2, 4))
+        weight = torch.exp(-QUIET_PER_DB * level) * (level > DEAD_DB)
+        joined = x.reshape(n, c, t, self.rows, -1).mean(4)
+        summed = (joined * weight[:, None]).reshape(n, c, -1, columns, self.rows).sum(3)
+        return summed.transpose(1, 2), weight.reshape(n, -1, columns, self.rows).sum(2)
 
 
 class _Block(nn.Module):

@@ -15,7 +15,7 @@ import soundfile
 torch = pytest.importorskip("torch", reason="torch: the train extra is not installed")
 
 from edge.ear.frontend import FrontendSettings  # noqa: E402
-from edge.judge.fit import fit_gaussian  # noqa: E402
+from edge.judge.fit import fit_whitening  # noqa: E402
 from export.bundle import export  # noqa: E402
 from trainer.dataset import Clip, read_layout  # noqa: E402
 from trainer.evaluation.scores import System  # noqa: E402
@@ -328,7 +328,7 @@ def test_one_component_is_a_gaussian_of_the_whitened_space(rng: np.random.Genera
     rows = (2 * rng.normal(size=(30, 6)) @ rng.normal(size=(6, 6))).astype(np.float32)
     clips = normal_clips(60)
     scores = GaussianMixture(preset=STREAMING, components=1, least_variance=0.1).fit(clips, x, 0)(rows)["nll"]
-    whitening = fit_gaussian(x, [clip.domain for clip in clips]).whitening
+    whitening = fit_whitening(x, [clip.domain for clip in clips])
     cloud, whitened = x @ whitening, rows @ whitening
     variance = cloud.var(0) + 0.1
     by_hand = 0.5 * (np.square(whitened - cloud.mean(0)) / variance + np.log(2 * np.pi * variance)).sum(1)

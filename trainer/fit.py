@@ -41,7 +41,7 @@ def fit_sections(
             windows,
             class_index=classes.index(name),
             promise=promise,
-            hop_seconds=ear.plan.hop_samples / ear.plan.frontend.sample_rate_hz,
+            plan=ear.plan,
             shifts=shifts[machine],
         )
     return sections

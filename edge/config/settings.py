@@ -13,6 +13,7 @@ import socket
 from collections import Counter
 from contextlib import suppress
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
@@ -174,17 +175,28 @@ class OnDelay(Settings):
         return self
 
 
+AverageSeconds = Annotated[float, Field(ge=10, le=4 * 3600)]
+
+
 class EventSettings(Settings):
     """When a score becomes an episode, and when the episode ends."""
 
-    score: Literal["fused", "mahalanobis", "bands", "l90", "confidence"] | None = None
+    score: Literal["fused", "mahalanobis", "texture", "levels", "quiet", "bands", "l90", "confidence"] | None = None
     threshold: float | None = None
     false_alarms_per_week: Annotated[float, Field(gt=0, le=10_000)] | None = None
     on_delay: OnDelay = OnDelay()
+    averages_seconds: Annotated[tuple[AverageSeconds, ...], Field(max_length=8, strict=False)] = (20, 60, 600, 3600)
+    change_rate: Fraction = 0.2
     off_delay_seconds: Annotated[float, Field(ge=0, le=3600)] = 5.0
-    deadband: Fraction = 0.05
     max_episode_minutes: Annotated[float, Field(gt=0, le=WEEK_MINUTES)] = 60.0
     update_seconds: Annotated[float, Field(ge=1, le=DAY_SECONDS)] = 10.0
+
+    @field_validator("averages_seconds")
+    @classmethod
+    def _ascending(cls, seconds: tuple[float, ...]) -> tuple[float, ...]:
+        if any(later <= earlier for earlier, later in pairwise(seconds)):
+            raise ValueError("expected seconds that rise, each once")
+        return seconds
 
     @model_validator(mode="after")
     def _one_threshold(self) -> Self:

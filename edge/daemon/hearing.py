@@ -42,6 +42,7 @@ class Hearing:
         """Nothing connects `block`, which is heard next, to what came before."""
         if block.starts_anew and isinstance(self._settings, FolderSettings):  # each recording stands for itself
             self._sensor.reset()
+            self.judge.forget()
         events = self.judge.interrupt("source_lost")
         self._line.reset()
         self._recording, self._begun_sample = block.recording, block.start_sample

@@ -18,23 +18,30 @@ from edge.config import EventSettings
 from edge.detector.folder import Card, Detector, Section, SectionCard, WeeklyCard, read, write
 from edge.detector.golden import golden_scores
 from edge.detector.naming import parse_name, whole_of
-from edge.ear import Ear, FloatArray, Measurement
+from edge.ear import Ear, HopPlan, Measurement
 from edge.errors import EarshotError
 from edge.judge import (
     MIN_WINDOWS,
-    Calibration,
     Domain,
+    Fit,
     NormalWindows,
+    Ordinary,
     RateCurve,
     ScoreName,
     ScoreSeries,
     Shift,
     TooLittleSoundError,
     counting_keys,
+    evidence_of,
     fit_section,
     hours_needed,
+    log_score,
+    log_score_at,
     rarest,
+    rarity,
     rate_curve,
+    rate_of,
+    score_of,
 )
 from edge.source import read_blocks
 
@@ -163,6 +170,7 @@ class _Rows:
     def append(self, heard: Measurement) -> None:
         row: dict[str, NDArray[Any]] = {
             "embedding": heard.embedding,
+            "texture": heard.texture.astype(np.float16),  # half the memory of two days, for a thousandth of a value
             "logits": heard.logits,
             "bands": heard.bands,
             "end_sample": np.array(heard.end_sample, np.int64),
@@ -195,6 +203,7 @@ class _Rows:
         return NormalWindows(
             domain=[part.domain for part in parts for _ in range(part.n_rows)],
             embedding=self._columns["embedding"],
+            texture=self._columns["texture"],
             logits=self._columns["logits"],
             bands=self._columns["bands"],
             recording=[part.name for part in parts for _ in range(part.n_rows)],
@@ -269,7 +278,7 @@ def learn_section(
     *,
     class_index: int | None,
     promise: Promise,
-    hop_seconds: float,
+    plan: HopPlan,
     shifts: Mapping[ScoreName, Shift] | None = None,
 ) -> Section:
     """Fit one section, its thresholds, and their table by false alarms a week where there is sound enough for one.
@@ -281,51 +290,62 @@ def learn_section(
     name = f"{machine}/{section}"
     fit = fit_section(windows, class_index, shifts)
     curves = {
-        score: rate_curve(_series_of(windows, values), promise.event, hop_seconds=hop_seconds)
+        score: rate_curve(
+            _series_of(windows, log_score(values, score), fit.ordinary[score], promise.event, plan),
+            promise.event,
+            hop_seconds=plan.hop_seconds,
+        )
         for score, values in fit.scores.items()
     }
-    if promise.false_alarms_per_week is None:
-        thresholds = {score: own.threshold(promise.false_alarm_rate) for score, own in fit.calibration.items()}
-    else:
-        thresholds = {
-            score: _weekly_or_window(score, curve, fit.calibration[score], promise, promise.false_alarms_per_week, name)
-            for score, curve in curves.items()
-        }
-
+    thresholds = {score: _threshold(score, curve, fit, promise, name) for score, curve in curves.items()}
     known = {score: curve for score, curve in curves.items() if curve.per_week.size}
     hours = curves["fused"].hours
     card = SectionCard(
         machine=machine,
         section=section,
-        domains=list(fit.statistics.parts["mahalanobis"].domains),
+        domains=list(next(iter(fit.statistics.parts.values())).domains),
         class_index=class_index,
         windows=windows.n_apart,
         thresholds=thresholds,
         weekly=WeeklyCard(hours=hours, rarest=rarest(hours), event=counting_keys(promise.event)) if known else None,
         fusion=fit.statistics.fusion,
     )
-    return Section(card, fit.statistics, fit.calibration, known)
+    return Section(card, fit.statistics, fit.ordinary, fit.calibration, known)
 
 
-def _weekly_or_window(
-    score: ScoreName, curve: RateCurve, calibration: Calibration, promise: Promise, per_week: float, name: str
-) -> float:
-    try:
-        return curve.at(per_week, name).threshold
-    except TooLittleSoundError as error:
-        if score == "fused":
-            raise
-        rate = promise.false_alarm_rate
-        log.info("%s: the threshold of %s is that of %g of windows instead: %s", name, score, rate, error)
-        return calibration.threshold(rate)
+def _threshold(score: ScoreName, curve: RateCurve, fit: Fit, promise: Promise, name: str) -> float:
+    """Return the score that a window has to exceed, as promised: by the week, or by the rate."""
+    rate = promise.false_alarm_rate
+    if promise.false_alarms_per_week is not None:
+        try:
+            rate = rate_of(curve.at(promise.false_alarms_per_week, name).threshold)
+        except TooLittleSoundError as error:
+            if score == "fused":
+                raise
+            log.info("%s: the threshold of %s is that of %g of windows instead: %s", name, score, rate, error)
+    return score_of(log_score_at(fit.ordinary[score], rate), score)
 
 
-def _series_of(windows: NormalWindows, scores: FloatArray) -> list[ScoreSeries]:
+def _series_of(
+    windows: NormalWindows, log_scores: NDArray[np.float64], ordinary: Ordinary, settings: EventSettings, plan: HopPlan
+) -> list[ScoreSeries]:
+    """Return how rare each hop of normal sound would have looked, (n,) a series: minus the decimal logarithm of it.
+
+    A file that was cut into stretches is heard in one: its cuts are gaps, so that an hour's evidence is there too.
+    """
+    evidence = evidence_of(settings, ordinary, window_seconds=plan.window_seconds, hop_seconds=plan.hop_seconds)
+    series, whole = list[ScoreSeries](), ""
     starts = np.flatnonzero(np.diff(windows.series, prepend=-1))
-    return [
-        ScoreSeries(part, windows.recording[int(start)])
-        for start, part in zip(starts, np.split(scores, starts[1:]), strict=True)
-    ]
+    for start, part in zip(starts, np.split(log_scores, starts[1:]), strict=True):
+        recording = windows.recording[int(start)]
+        if recording.split("#")[0] == whole:
+            evidence.miss(plan.window_hops - 1)
+        else:
+            evidence.forget()
+        whole = recording.split("#")[0]
+        rarities = [rarity(evidence.step(x).probability) for x in part.tolist()]
+        series.append(ScoreSeries(np.array(rarities, np.float32), recording))
+    return series
 
 
 def weekly_text(section: Section, score: ScoreName, false_alarms_per_week: float | None) -> str:
@@ -376,7 +396,7 @@ def enroll_windows(
         windows,
         class_index=None,
         promise=promise,
-        hop_seconds=base.plan.hop_samples / base.frontend.sample_rate_hz,
+        plan=base.plan,
     )
     card = Card(
         **{

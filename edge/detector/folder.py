@@ -17,7 +17,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,23 +27,26 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from edge.ear import Ear, FrontendSettings, HopPlan, Model
 from edge.errors import DetectorError
 from edge.judge import (
-    FUSED_PARTS,
     SCORE_NAMES,
     Calibration,
     Domain,
     Fusion,
     Gaussian,
+    Ordinary,
     RateCurve,
     ScoreName,
     SectionStatistics,
+    log_score_at,
+    ordinary_of,
+    score_of,
 )
 
 log = logging.getLogger(__name__)
 
-SCHEMA: Final = 2
-"""Written; 1, which knew no false alarms a week, is read as well."""
+SCHEMA: Final = 3
+"""Written. Read as well: 1, which knew no false alarms a week, and 2, which kept no belief of what is ordinary."""
 
-_READ_SCHEMAS: Final = (1, 2)
+_READ_SCHEMAS: Final = (1, 2, 3)
 
 
 class _Part(BaseModel):
@@ -119,13 +122,19 @@ class Card(_Part):
 class Section:
     """One section of a detector: what is normal, and how normal clips scored that the fit had not seen.
 
+    ordinary  what ordinary sound is expected to score, of every score
     weekly  thresholds by false alarms a week, of every score; empty where there was too little sound
     """
 
     card: SectionCard
     statistics: SectionStatistics
+    ordinary: Mapping[ScoreName, Ordinary]
     calibration: Mapping[ScoreName, Calibration]
     weekly: Mapping[ScoreName, RateCurve] = field(default_factory=dict)
+
+    def threshold(self, score: ScoreName, false_alarm_rate: float) -> float:
+        """Return what the score of a window has to exceed, so that this part (0 to 1) of ordinary ones does."""
+        return score_of(log_score_at(self.ordinary[score], false_alarm_rate), score)
 
 
 @dataclass(frozen=True)
@@ -300,10 +309,14 @@ def _arrays(sections: Mapping[str, Section]) -> dict[str, Any]:
         for part, gaussian in own.parts.items():
             arrays[f"{name}:{part}.means"] = gaussian.means
             arrays[f"{name}:{part}.whitening"] = gaussian.whitening
+            if gaussian.rest is not None:
+                arrays[f"{name}:{part}.rest"] = gaussian.rest
         arrays[f"{name}:band_mean"] = own.band_mean
         arrays[f"{name}:band_deviation"] = own.band_deviation
         for score, typical in own.typical.items():
             arrays[f"{name}:typical.{score}"] = np.array(typical)
+        for score, belief in section.ordinary.items():
+            arrays[f"{name}:ordinary.{score}"] = np.array(astuple(belief))
         for score, calibration in section.calibration.items():
             arrays[f"{name}:calibration.{score}"] = calibration.scores
             if calibration.recording is not None:
@@ -328,12 +341,16 @@ def _read_sections(path: Path, card: Card) -> dict[str, Section]:
 
 def _section_of(
     arrays: Mapping[str, Any], card: SectionCard
-) -> tuple[SectionStatistics, dict[ScoreName, Calibration], dict[ScoreName, RateCurve]]:
+) -> tuple[SectionStatistics, dict[ScoreName, Ordinary], dict[ScoreName, Calibration], dict[ScoreName, RateCurve]]:
     own = {key.removeprefix(f"{card.name}:"): value for key, value in arrays.items() if key.startswith(f"{card.name}:")}
 
     domains = tuple(card.domains)
     statistics = SectionStatistics(
-        parts={n: Gaussian(domains, own[f"{n}.means"], own[f"{n}.whitening"]) for n in FUSED_PARTS},
+        parts={
+            n: Gaussian(domains, own[f"{n}.means"], own[f"{n}.whitening"], own.get(f"{n}.rest"))
+            for n in SCORE_NAMES
+            if f"{n}.means" in own
+        },
         typical={n: tuple(own[f"typical.{n}"].tolist()) for n in SCORE_NAMES if f"typical.{n}" in own},
         band_mean=own["band_mean"],
         band_deviation=own["band_deviation"],
@@ -345,6 +362,10 @@ def _section_of(
         for n in SCORE_NAMES
         if f"calibration.{n}" in own
     }
+    believed = {
+        n: Ordinary(*own[f"ordinary.{n}"].tolist()) if f"ordinary.{n}" in own else ordinary_of(calibrated, n)
+        for n, calibrated in calibration.items()
+    }
     hours = card.weekly.hours if card.weekly else 0.0
     weekly = {n: RateCurve.of(own[f"weekly.{n}"], hours) for n in SCORE_NAMES if f"weekly.{n}" in own}
-    return statistics, calibration, weekly
+    return statistics, believed, calibration, weekly

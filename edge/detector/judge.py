@@ -16,8 +16,14 @@ from edge.judge import (
     ScoreName,
     TooLittleSoundError,
     counting_keys,
+    evidence_of,
     hours_needed,
+    log_score,
+    log_score_at,
     moved_bands,
+    rate_at,
+    rate_of,
+    score_of,
 )
 
 log = logging.getLogger(__name__)
@@ -29,19 +35,39 @@ class Judge:
     def __init__(self, settings: EventSettings, detector: Detector, section: Section) -> None:
         """Raise ConfigError if the detector has not what `settings` asks for: a score, or false alarms so rare."""
         self.score_name, self._own_threshold = _deciding_score(settings, detector, section)
-        self._events = EventDetector(settings, self._own_threshold)
+        self._ordinary = section.ordinary[self.score_name]
+        self._events = EventDetector(
+            settings,
+            evidence_of(
+                settings,
+                self._ordinary,
+                window_seconds=detector.plan.window_seconds,
+                hop_seconds=detector.plan.hop_seconds,
+            ),
+            rate=self._rate_at(self._own_threshold),
+            threshold=self._own_threshold,
+        )
         self._statistics = section.statistics
         self._edges_hz = Frontend(detector.frontend).band_edges_hz
         self._shelved_until = -math.inf
 
     @property
     def threshold(self) -> float:
-        """What a score has to exceed."""
+        """What the score of a window has to exceed, if nothing else is known."""
         return self._events.threshold
 
     @threshold.setter
     def threshold(self, value: float | None) -> None:
         self._events.threshold = self._own_threshold if value is None else value
+        self._events.rate = self._rate_at(self._events.threshold)
+
+    @property
+    def evidence(self) -> float:
+        """How near an alarm is, 0 and more, over all scales: 1 opens an episode once enough windows say so.
+
+        The logarithm of how improbable ordinary sound makes the newest, by that of the rate of false alarms.
+        """
+        return math.log(self._events.surprise.probability) / min(math.log(self._events.rate), -1e-9)
 
     @property
     def episode(self) -> str | None:
@@ -57,11 +83,20 @@ class Judge:
         score = self.score_of(reading)
         if score is None:
             return self.interrupt("source_lost")
+        log_of_it = float(log_score(score, self.score_name))
         if time < self._shelved_until:
+            self._events.pass_over(time, log_of_it)
             return []
         normal = self._statistics.nearest_normal(reading.band_level)
         bands = moved_bands(reading.band_level, normal, self._statistics.band_deviation, self._edges_hz)
-        return self._events.step(time, score, bands)
+        return self._events.step(time, score, log_of_it, bands)
+
+    def forget(self) -> None:
+        """What comes is another recording: nothing connects it with what was heard."""
+        self._events.forget()
+
+    def _rate_at(self, threshold: float) -> float:
+        return rate_at(self._ordinary, float(log_score(threshold, self.score_name)))
 
     def interrupt(self, reason: Reason) -> list[Event]:
         """End the open episode, and forget the windows before."""
@@ -112,14 +147,15 @@ def _weekly_threshold(
         found = section.weekly[name].at(per_week, what)
     except TooLittleSoundError as error:
         raise ConfigError(f"{key}: {error}") from error
+    threshold = score_of(log_score_at(section.ordinary[name], rate_of(found.threshold)), name)
     log.info(
         "%s: threshold %.3f of %s: %.3g false alarms a week predicted (%.2g to %.2g with 90 %%), from %.3g hours of "
         "normal sound",
         what,
-        found.threshold,
+        threshold,
         name,
         found.predicted,
         *found.interval,
         found.hours,
     )
-    return found.threshold
+    return threshold

@@ -43,6 +43,8 @@ class Line:
     def _read(self, heard: Measurement) -> Reading:
         scores: Mapping[ScoreName, float] = {}
         if heard.fault is None:
-            measured = self._scorer(heard.embedding[None], heard.logits[None], heard.bands[None], self._domain)
+            measured = self._scorer(
+                heard.embedding[None], heard.texture[None], heard.logits[None], heard.bands[None], self._domain
+            )
             scores = {name: float(value[0]) for name, value in measured.items()}
         return Reading(heard.end_sample, scores, band_levels(heard.bands), heard.level_dbfs, heard.fault)

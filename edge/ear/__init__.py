@@ -6,14 +6,17 @@
 It compares nothing: what is normal is the judge's business.
 """
 
-from edge.ear.bands import FloatArray, band_levels, band_statistics
+from edge.ear.bands import DEAD_DB, QUIET_PER_DB, QUIET_ROWS, FloatArray, band_levels, band_statistics
 from edge.ear.ear import Ear, Measurement
 from edge.ear.frontend import Features, Frontend, FrontendSettings, Samples
 from edge.ear.model import Model
 from edge.ear.ring import HOP_FRAMES, HopPlan
 
 __all__ = [
+    "DEAD_DB",
     "HOP_FRAMES",
+    "QUIET_PER_DB",
+    "QUIET_ROWS",
     "Ear",
     "Features",
     "FloatArray",

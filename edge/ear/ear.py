@@ -11,15 +11,13 @@ from typing import Final
 
 import numpy as np
 
-from edge.ear.bands import FloatArray, band_statistics
+from edge.ear.bands import DEAD_DB, FloatArray, band_statistics
 from edge.ear.frontend import Features, Frontend, Samples
 from edge.ear.model import Model
 from edge.ear.ring import HOP_FRAMES, HopPlan, Ring
+from edge.ear.texture import Texture
 
 MIN_LEVEL_DBFS: Final = -100.0
-
-DEAD_DB: Final = -95.0
-"""A frame below this in every band is one and the same value: the rounding of 16-bit samples alone gives -84 dB."""
 
 MAX_DEAD_FRAMES: Final = 8
 """A quarter of a second in a window: no microphone hears that, however quiet the room."""
@@ -32,13 +30,15 @@ class Measurement:
     """What one window measured, before it is compared with anything.
 
     end_sample  position of the sample after the window, since the last reset
-    embedding   (D,); logits (k,); bands (3, M), from `band_statistics`
+    embedding   (D,); logits (k,); texture (C R,), of C channels and R rows; empty where the graph has no such output
+    bands       (4, M), from `band_statistics`
     level_dbfs  RMS of the newest hop re full scale, at least -100
     fault       why the sound cannot be trusted: the window has a stretch of one value; else None
     """
 
     end_sample: int
     embedding: FloatArray
+    texture: FloatArray
     logits: FloatArray
     bands: FloatArray
     level_dbfs: float
@@ -54,11 +54,13 @@ class Ear:
         self._frontend = Frontend(plan.frontend)
         self._model = model
         self._ring = Ring(self.plan)
+        self._texture = Texture(plan.window_hops - 1, *model.texture_shape)
         self.reset()
 
     def reset(self) -> None:
         """Forget the past, after every gap: nothing is measured until the window is full again."""
         self._ring.reset()
+        self._texture.reset()
         self._cache = self._model.empty_cache()
 
     def feed(self, samples: Samples) -> list[Measurement]:
@@ -78,7 +80,8 @@ class Ear:
             return
 
         frames = self._frontend(samples)
-        embeddings, logits, self._cache = self._model(_whole_hops(frames)[np.newaxis], self._cache)
+        heard, self._cache = self._model(_whole_hops(frames)[np.newaxis], self._cache)
+        textures = self._texture.push(heard.texture[0], heard.quiet[0])
         windows = self._ring.remember(frames)
         for i, window in enumerate(windows):
             if window is None:
@@ -86,8 +89,9 @@ class Ear:
             newest = samples[: samples.size - (len(windows) - 1 - i) * plan.hop_samples][-plan.hop_samples :]
             yield Measurement(
                 plan.window_samples + (first_hop + i - plan.window_hops) * plan.hop_samples,
-                embeddings[0, i],
-                logits[0, i],
+                heard.embedding[0, i],
+                textures[i],
+                heard.logits[0, i],
                 band_statistics(window),
                 level_dbfs(newest),
                 _fault(window),

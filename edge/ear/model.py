@@ -2,9 +2,12 @@
 
     inputs    features  (N, 1, M, 16*m)   log-mel frames in dB, m hops of N streams
               state.*   (N, ...)          the cache, zeros after a reset
-    outputs   embedding (N, m, D)
-              logits    (N, m, k)
-              state.*                     the cache to pass with the next hops, in the order of the inputs
+    outputs   embedding (N, m, D)         and
+              logits    (N, m, k)           of the whole window that ends with each hop; both or neither
+              texture   (N, m, C, R)      and
+              quiet     (N, m, R)         an early map, channels by frequency rows, summed over the hop with weights
+                                            that fall with the level, and their sum; both or neither
+              next.state.*                the cache to pass with the next hops, in the order of the inputs
 
 N and m may each be free or fixed by the graph; a graph with m fixed is stepped hop by hop. The numbers are the same.
 """
@@ -12,7 +15,7 @@ N and m may each be free or fixed by the graph; a graph with m fixed is stepped 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +30,21 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
 
-Embedding = NDArray[np.float32]
-Logits = NDArray[np.float32]
 Cache = tuple[NDArray[np.float32], ...]
 
 _STATE: Final = "state."
+
+
+class Heard(NamedTuple):
+    """What N streams' m newest hops give: embedding (N, m, D), logits (N, m, k), texture (N, m, C, R), quiet (N, m, R).
+
+    Of an output that a graph has not, the last axis is empty.
+    """
+
+    embedding: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    texture: NDArray[np.float32]
+    quiet: NDArray[np.float32]
 
 
 class Model:
@@ -49,9 +62,13 @@ class Model:
         self._state_names = [name for name in inputs if name.startswith(_STATE)]
         self._check(path, inputs, outputs)
 
+        self._outputs = [name for name in Heard._fields if name in outputs]
         self.n_mels = int(inputs["features"][2])
-        self.embedding_dim = int(outputs["embedding"][2])
-        self.n_classes = int(outputs["logits"][2])
+        self.embedding_dim = int(outputs["embedding"][2]) if "embedding" in outputs else 0
+        self.n_classes = int(outputs["logits"][2]) if "logits" in outputs else 0
+        self.texture_shape = (
+            (int(outputs["texture"][2]), int(outputs["texture"][3])) if "texture" in outputs else (0, 0)
+        )
         self._state_shapes = [inputs[name][1:] for name in self._state_names]
         self._takes_many_hops = not isinstance(inputs["features"][3], int)
 
@@ -59,8 +76,8 @@ class Model:
         """Return the cache of streams that have heard nothing."""
         return tuple(np.zeros((n_streams, *shape), np.float32) for shape in self._state_shapes)
 
-    def __call__(self, features: Features, cache: Cache) -> tuple[Embedding, Logits, Cache]:
-        """Step N streams by m hops; return embeddings (N, m, D), logits (N, m, k) and the next cache.
+    def __call__(self, features: Features, cache: Cache) -> tuple[Heard, Cache]:
+        """Step N streams by m hops; return what they give, and the next cache.
 
         features: log-mel frames in dB, shape (N, M, 16 * m), float32.
         Raises ValueError if the frames are not whole hops.
@@ -74,15 +91,24 @@ class Model:
 
         steps = []
         for start in range(0, features.shape[2], HOP_FRAMES):
-            embedding, logits, cache = self._run(features[:, :, start : start + HOP_FRAMES], cache)
-            steps.append((embedding, logits))
-        return np.concatenate([e for e, _ in steps], 1), np.concatenate([p for _, p in steps], 1), cache
+            heard, cache = self._run(features[:, :, start : start + HOP_FRAMES], cache)
+            steps.append(heard)
+        return Heard(*(np.concatenate(hops, axis=1) for hops in zip(*steps, strict=True))), cache
 
-    def _run(self, features: Features, cache: Cache) -> tuple[Embedding, Logits, Cache]:
+    def _run(self, features: Features, cache: Cache) -> tuple[Heard, Cache]:
         feeds = dict(zip(self._state_names, cache, strict=True))
         feeds["features"] = np.ascontiguousarray(features[:, np.newaxis], np.float32)
-        embedding, logits, *state = self._session.run(["embedding", "logits", *self._state_names_out], feeds)
-        return embedding, logits, tuple(state)
+        values = self._session.run([*self._outputs, *self._state_names_out], feeds)
+        given = dict(zip(self._outputs, values, strict=False))
+        n_streams, n_hops = len(features), features.shape[2] // HOP_FRAMES
+        nothing = np.empty((n_streams, n_hops, 0, 0), np.float32)
+        heard = Heard(
+            given.get("embedding", nothing.reshape(n_streams, n_hops, 0)),
+            given.get("logits", nothing.reshape(n_streams, n_hops, 0)),
+            given.get("texture", nothing),
+            given.get("quiet", nothing.reshape(n_streams, n_hops, 0)),
+        )
+        return heard, tuple(values[len(self._outputs) :])
 
     @property
     def _state_names_out(self) -> list[str]:
@@ -90,11 +116,12 @@ class Model:
 
     def _check(self, path: Path, inputs: dict[str, Sequence[object]], outputs: dict[str, Sequence[object]]) -> None:
         expected_in = {"features", *self._state_names}
-        expected_out = {"embedding", "logits", *self._state_names_out}
-        if set(inputs) != expected_in or set(outputs) != expected_out:
+        wholes = [{"embedding", "logits"}, {"embedding", "logits", "texture", "quiet"}, {"texture", "quiet"}]
+        expected_out = [whole | set(self._state_names_out) for whole in wholes]
+        if set(inputs) != expected_in or set(outputs) not in expected_out:
             raise DetectorError(
-                f"{path}: inputs {sorted(inputs)} and outputs {sorted(outputs)}: "
-                f"expected {sorted(expected_in)} and {sorted(expected_out)}"
+                f"{path}: inputs {sorted(inputs)} and outputs {sorted(outputs)}: expected {sorted(expected_in)} and "
+                f"{sorted(expected_out[0])}, with texture and quiet, or those instead of embedding and logits"
             )
 
 

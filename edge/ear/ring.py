@@ -37,6 +37,11 @@ class HopPlan:
         return self.frontend.samples_for(self.window_frames)
 
     @property
+    def window_seconds(self) -> float:
+        """How much sound one window spans."""
+        return self.window_samples / self.frontend.sample_rate_hz
+
+    @property
     def hop_samples(self) -> int:
         """Samples from one hop to the next: 8192 (0.512 s)."""
         return HOP_FRAMES * self.frontend.hop_samples

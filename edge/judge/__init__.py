@@ -1,13 +1,16 @@
 """Measurements to verdicts: numbers in, numbers out. No file, no network connection, no clock.
 
     scorer       how far a sound is from the normal sounds of its section
-    event        scores to episodes
+    evidence     how surprising the newest scores are: of a window, a minute, an hour
+    event        evidence to episodes
     sensor       whether the sound can be trusted at all
-    fit          what normal means, from normal sound alone
+    fit          what normal means, from normal sound alone; `gaussian`, `folds` and `normal` are its parts
+    ordinary     what normal sound is expected to score
 
-`calibration` turns normal scores into thresholds that promise so many false alarms a week.
+`calibration` turns that into thresholds that promise so many false alarms a week.
 """
 
+from edge.judge import folds
 from edge.judge.calibration import (
     RateCurve,
     Rules,
@@ -21,42 +24,27 @@ from edge.judge.calibration import (
     unrefused_threshold,
 )
 from edge.judge.event import Event, EventDetector, Reason, moved_bands
-from edge.judge.fit import (
-    MIN_WINDOWS,
-    Calibration,
-    NormalWindows,
-    Shift,
-    cross_fit,
-    fit_gaussian,
-    fit_section,
-    network_shift,
-)
-from edge.judge.scorer import (
-    DOMAINS,
-    FUSED_PARTS,
-    SCORE_NAMES,
-    Domain,
-    Fusion,
-    Gaussian,
-    ScoreName,
-    Scorer,
-    SectionStatistics,
-    confidence,
-)
+from edge.judge.evidence import evidence_of, log_score_at, rarity, rate_at, rate_of
+from edge.judge.fit import Calibration, Fit, Shift, cross_fit, fit_section, network_shift, ordinary_of
+from edge.judge.gaussian import DOMAINS, Domain, Gaussian, fit_gaussian, fit_whitening
+from edge.judge.normal import MIN_WINDOWS, NormalWindows
+from edge.judge.ordinary import Ordinary
+from edge.judge.scorer import SCORE_NAMES, Fusion, ScoreName, Scorer, SectionStatistics, confidence, log_score, score_of
 from edge.judge.sensor import SensorHealth
 
 __all__ = [
     "DOMAINS",
-    "FUSED_PARTS",
     "MIN_WINDOWS",
     "SCORE_NAMES",
     "Calibration",
     "Domain",
     "Event",
     "EventDetector",
+    "Fit",
     "Fusion",
     "Gaussian",
     "NormalWindows",
+    "Ordinary",
     "RateCurve",
     "Reason",
     "Rules",
@@ -70,13 +58,23 @@ __all__ = [
     "confidence",
     "counting_keys",
     "cross_fit",
+    "evidence_of",
     "fit_gaussian",
     "fit_section",
+    "fit_whitening",
+    "folds",
     "hours_needed",
+    "log_score",
+    "log_score_at",
     "moved_bands",
     "network_shift",
     "openings",
+    "ordinary_of",
     "rarest",
+    "rarity",
+    "rate_at",
     "rate_curve",
+    "rate_of",
+    "score_of",
     "unrefused_threshold",
 ]

@@ -128,7 +128,7 @@ class RateCurve:
 def counting_keys(settings: EventSettings) -> dict[str, Any]:
     """Return the keys of `event` that decide how many episodes there are, as a detector stores them."""
     return settings.model_dump(
-        mode="json", include={"on_delay", "off_delay_seconds", "deadband", "max_episode_minutes"}
+        mode="json", include={"on_delay", "averages_seconds", "change_rate", "off_delay_seconds", "max_episode_minutes"}
     )
 
 
@@ -203,7 +203,6 @@ class Rules:
 
     needed: int
     of: int
-    deadband: float
     off_hops: int
     longest: int
 
@@ -213,7 +212,6 @@ class Rules:
         return cls(
             needed=settings.on_delay.windows,
             of=settings.on_delay.of,
-            deadband=settings.deadband,
             off_hops=math.ceil(settings.off_delay_seconds / hop_seconds - 1e-9),
             longest=max(1, math.ceil(60 * settings.max_episode_minutes / hop_seconds - 1e-9)),
         )
@@ -230,7 +228,7 @@ def openings(scores: FloatArray, threshold: float, rules: Rules) -> list[tuple[i
     hot = np.flatnonzero(heard[1:] - heard[np.maximum(np.arange(n) - rules.of + 1, 0)] >= rules.needed)
     if not hot.size:
         return []
-    low = scores < threshold - rules.deadband * abs(threshold)
+    low = scores <= threshold
     latest_high = np.maximum.accumulate(np.where(low, -1, np.arange(n)))
     quiet = np.flatnonzero(low & (np.arange(n) - latest_high - 1 >= rules.off_hops))
 

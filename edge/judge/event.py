@@ -1,14 +1,16 @@
-"""From scores to episodes, in the words of ISA-18.2 / IEC 62682: on-delay, off-delay, deadband.
+"""From scores to episodes, in the words of ISA-18.2 / IEC 62682: on-delay, off-delay.
 
-An episode opens when enough of the newest windows were above the threshold, is updated while it lasts, and closes when
-the score has stayed below the deadband for the off-delay, when its source is lost, at shutdown, or after the longest
-time allowed. It has one id from beginning to end. All times are those of the sound, never of a clock on the wall.
+An episode opens when the evidence of enough of the newest windows is rarer than the rate of false alarms allows, over
+whichever scale; it says which. It is updated while it lasts, and closes when the sound is nearer to ordinary again than
+to the fault, when its source is lost, at shutdown, or after the longest time allowed. It has one id from beginning to
+end. All times are those of the sound, never of a clock on the wall.
 """
 
+import math
 import uuid
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Literal
 
@@ -16,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import EventSettings
+from edge.judge.evidence import NOTHING, Evidence, Recovery, Surprise
 
 Kind = Literal["opened", "updated", "closed"]
 Reason = Literal["recovered", "source_lost", "shutdown", "max_duration", "shelved"]
@@ -31,6 +34,19 @@ class Band:
 
 
 @dataclass(frozen=True)
+class Basis:
+    """What an episode was opened by: the mean over so many seconds, against what was held to be ordinary.
+
+    against      `enrolment`: all that the machine is known for. `recently`: what it had sounded like just before
+    probability  that ordinary sound looks like this
+    """
+
+    seconds: float
+    against: Literal["enrolment", "recently"]
+    probability: float
+
+
+@dataclass(frozen=True)
 class Event:
     """One step of an episode. `time` is that of the sound that caused it, as `step` was told."""
 
@@ -41,6 +57,7 @@ class Event:
     peak: float
     threshold: float
     duration_s: float
+    basis: Basis
     bands: Sequence[Band] = ()
     reason: Reason | None = None
     acknowledged: bool = False
@@ -53,41 +70,54 @@ class _Episode:
     updated: float
     peak: float
     score: float
+    basis: Basis
     bands: Sequence[Band]
-    low_since: float | None = None
+    recovery: Recovery
     acknowledged: bool = False
 
 
-@dataclass
 class EventDetector:
-    """Has it been loud for long enough? The only memory of the line beyond its window."""
+    """Has it been unlike this machine for long enough? With its evidence, the only memory beyond the line's window."""
 
-    settings: EventSettings
-    threshold: float
-    _above: deque[bool] = field(init=False)
-    _episode: _Episode | None = field(init=False, default=None)
-    _latest: float = field(init=False, default=0.0)
-
-    def __post_init__(self) -> None:
-        self._above = deque(maxlen=self.settings.on_delay.of)
+    def __init__(self, settings: EventSettings, evidence: Evidence, *, rate: float, threshold: float) -> None:
+        """rate: of false alarms, (0, 1]. threshold: the score that a single window has to exceed at that rate."""
+        self.settings = settings
+        self.rate = rate
+        self.threshold = threshold
+        self.surprise = NOTHING
+        self._evidence = evidence
+        self._off_hops = max(1, math.ceil(settings.off_delay_seconds / evidence.hop_seconds - 1e-9))
+        self._above: deque[bool] = deque(maxlen=settings.on_delay.of)
+        self._episode: _Episode | None = None
+        self._latest: float | None = None
 
     @property
     def episode(self) -> str | None:
         """Id of the open episode, if there is one."""
         return self._episode.id if self._episode else None
 
-    def step(self, time: float, score: float, bands: Sequence[Band] = ()) -> list[Event]:
+    def step(self, time: float, score: float, log_score: float, bands: Sequence[Band] = ()) -> list[Event]:
         """Take the score of the window that ends at `time` (s, of a clock that runs forward); say what happened."""
-        self._latest = time
-        self._above.append(score > self.threshold)
-        if self._episode is None:
-            return self._open(time, score, bands) if sum(self._above) >= self.settings.on_delay.windows else []
-        return self._follow(self._episode, time, score, bands)
+        surprise = self._weigh(time, log_score, learn=self._episode is None)
+        self._above.append(surprise.probability <= self.rate)
+        if self._episode is not None:
+            return self._follow(self._episode, time, score, log_score, bands)
+        return self._open(time, score, surprise, bands) if sum(self._above) >= self.settings.on_delay.windows else []
+
+    def pass_over(self, time: float, log_score: float) -> None:
+        """Take a window that opens nothing and teaches nothing, because a person asked for quiet."""
+        self._weigh(time, log_score, learn=False)
 
     def interrupt(self, reason: Reason) -> list[Event]:
         """End the open episode because nothing more is heard; forget the windows before the gap."""
         self._above.clear()
-        return self._close(self._episode, self._latest, reason) if self._episode else []
+        self.surprise = NOTHING
+        return self._close(self._episode, self._latest or 0.0, reason) if self._episode else []
+
+    def forget(self) -> None:
+        """Nothing connects what comes with what came before: it is another recording."""
+        self._evidence.forget()
+        self._latest = None
 
     def acknowledge(self, episode: str | None = None) -> bool:
         """Note that a person knows of the open episode; whether it is the one that is meant (None: whichever)."""
@@ -96,27 +126,32 @@ class EventDetector:
         self._episode.acknowledged = True
         return True
 
-    def _open(self, time: float, score: float, bands: Sequence[Band]) -> list[Event]:
-        self._episode = _Episode(uuid.uuid4().hex, time, time, score, score, bands)
+    def _weigh(self, time: float, log_score: float, *, learn: bool) -> Surprise:
+        if self._latest is not None:
+            self._evidence.miss(max(0, round((time - self._latest) / self._evidence.hop_seconds) - 1))
+        self._latest = time
+        self.surprise = self._evidence.step(log_score, learn=learn)
+        return self.surprise
+
+    def _open(self, time: float, score: float, surprise: Surprise, bands: Sequence[Band]) -> list[Event]:
+        assert surprise.scale is not None
+        against: Literal["enrolment", "recently"] = "recently" if surprise.is_step else "enrolment"
+        basis = Basis(surprise.scale.seconds, against, surprise.probability)
+        recovery = Recovery(surprise, self._evidence.deviation, off_hops=self._off_hops)
+        self._episode = _Episode(uuid.uuid4().hex, time, time, score, score, basis, bands, recovery)
         return [self._event(self._episode, "opened", time)]
 
-    def _follow(self, episode: _Episode, time: float, score: float, bands: Sequence[Band]) -> list[Event]:
-        settings = self.settings
+    def _follow(
+        self, episode: _Episode, time: float, score: float, log_score: float, bands: Sequence[Band]
+    ) -> list[Event]:
         episode.score = score
         if score > episode.peak:
             episode.peak, episode.bands = score, bands
-
-        # A threshold of the classifier's confidence may be negative.
-        if score >= self.threshold - settings.deadband * abs(self.threshold):
-            episode.low_since = None
-        elif episode.low_since is None:
-            episode.low_since = time
-
-        if episode.low_since is not None and time - episode.low_since >= settings.off_delay_seconds:
+        if episode.recovery.step(log_score):
             return self._close(episode, time, "recovered")
-        if time - episode.opened >= 60 * settings.max_episode_minutes:
+        if time - episode.opened >= 60 * self.settings.max_episode_minutes:
             return self._close(episode, time, "max_duration")
-        if time - episode.updated >= settings.update_seconds:
+        if time - episode.updated >= self.settings.update_seconds:
             episode.updated = time
             return [self._event(episode, "updated", time)]
         return []
@@ -124,6 +159,7 @@ class EventDetector:
     def _close(self, episode: _Episode, time: float, reason: Reason) -> list[Event]:
         self._episode = None
         self._above.clear()
+        self._evidence.restart()
         return [self._event(episode, "closed", time, reason)]
 
     def _event(self, episode: _Episode, kind: Kind, time: float, reason: Reason | None = None) -> Event:
@@ -135,6 +171,7 @@ class EventDetector:
             peak=episode.peak,
             threshold=self.threshold,
             duration_s=time - episode.opened,
+            basis=episode.basis,
             bands=episode.bands,
             reason=reason,
             acknowledged=episode.acknowledged,

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from edge.detector import measure
 from edge.ear import FloatArray
 from edge.errors import EarshotError
-from edge.judge import fit_gaussian
+from edge.judge import fit_whitening
 from trainer.dataset import Clip
 from trainer.peers.peer import Peer, PeerScores, folder_of
 from trainer.peers.preset import Preset
@@ -112,7 +112,7 @@ class GaussianMixture(Density):
 
     def fit(self, normal: Sequence[Clip], x: FloatArray, seed: int) -> Callable[[FloatArray], Scores]:
         """Fit to x, (n, D); fewer components where there are few windows."""
-        whitening = fit_gaussian(x, [clip.domain for clip in normal]).whitening
+        whitening = fit_whitening(x, [clip.domain for clip in normal])
         n_components = max(1, min(self.components, len(x) // self.windows_a_component))
         mixture = Mixture(
             n_components, covariance_type="diag", reg_covar=self.least_variance, n_init=3, random_state=seed

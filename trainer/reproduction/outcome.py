@@ -104,9 +104,7 @@ class Outcome:
         decided = []
         for s in run.scored:
             section = found[s.clip.machine].sections[s.clip.name]
-            own = {
-                str(score): calibration.threshold(DECISION_RATE) for score, calibration in section.calibration.items()
-            }
+            own = {str(score): section.threshold(score, DECISION_RATE) for score in section.ordinary}
             decided.append(replace(s, thresholds=own))
         return decided
 

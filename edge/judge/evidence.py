@@ -1,0 +1,334 @@
+"""Evidence over time: how surprising the newest window, minute and hour of scores are, for this machine. Pure.
+
+A fault stays. So the log score is averaged over several scales at once, and each average is held against two beliefs:
+
+    the machine's   what a recording not heard yet is expected to score (edge/judge/ordinary.py), and
+    the run's       what this unbroken run has scored, up to shortly before the average began.
+
+Recordings of one machine differ more from each other than minutes of one recording do. Who knows only the first belief
+has to wait for a loud fault; the second hears a small step. It is believed as far as it is informed (a Normal level and
+its posterior), and only of averages that another ordinary condition of this machine would hardly have. Both tails are
+Student's, so the answer is a probability: that ordinary sound would have had an average so high.
+
+What it remembers: for each scale at most 160 sums, whatever its length. A step is a few dozen additions, and two tail
+probabilities where an average is above what is believed.
+"""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from edge.config import EventSettings
+from edge.judge.ordinary import Ordinary, student_tail, variance_of_mean
+
+WINDOW_HOPS: Final = 19
+"""Hops until two windows of 9.6 s share nothing."""
+
+GUARD_HOPS: Final = 2 * WINDOW_HOPS
+"""The run's past ends this long before an average begins: neither an overlapping window nor the slow onset of a fault
+may teach what is ordinary."""
+
+MAX_BLOCKS: Final = 117
+"""Blocks of a scale: a minute of single hops; an hour of half minutes."""
+
+FEWEST_SHARE: Final = 0.5
+"""A scale of which less than this was heard, or is there yet, waits."""
+
+CLIP_DEVIATIONS: Final = 4.0
+"""A hop counts as no farther from what is believed than this: a dropped spanner fills ten seconds and is not to be a
+minute's evidence, while a fault that stays is one even when clipped."""
+
+HORIZONS: Final = 16
+"""The run's past is so many times as long as the scale, and a quarter of an hour at least; older sound is forgotten."""
+
+COMMON: Final = 0.5
+"""Correlation of the levels of two recordings of one machine, given its enrolment: half of the doubt is about the
+machine, which the run has answered."""
+
+STEP_SHARE: Final = 0.35
+"""Of the false alarms, what steps against the run's own past may use."""
+
+KNOWN_CHANGE: Final = 0.1
+"""The part of `change_rate` that is left where the machine's own recordings say how far its conditions are apart, and
+nothing but the prior does where there are hardly any."""
+
+MOST_FREEDOM: Final = 8.0
+"""Of the run's spread: however well it is known, the tails of scores are heavier than a Normal's."""
+
+MEMORY_SECONDS: Final = 4 * 3600.0
+"""In which the past counts ever less while nothing is learnt: after an episode, or a gap."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """An average over `hops` (>= 1) that has `share` (0 to 1) of the false alarms; those of all scales add up to 1."""
+
+    seconds: float
+    hops: int
+    share: float
+
+
+def scales_of(window_seconds: float, averages_seconds: Sequence[float], hop_seconds: float) -> tuple[Scale, ...]:
+    """Return the window itself and averages over so many seconds (> a hop), ascending.
+
+    The share rises up to a minute, where most faults are found; what is longer has a quarter of that.
+    """
+    lengths = [window_seconds, *averages_seconds]
+    hops = [1, *(max(2, round(seconds / hop_seconds)) for seconds in averages_seconds)]
+    weights = [math.sqrt(seconds / 60) if seconds <= 60 else 0.25 for seconds in lengths]
+    return tuple(
+        Scale(seconds, n, weight / sum(weights)) for seconds, n, weight in zip(lengths, hops, weights, strict=True)
+    )
+
+
+@dataclass(frozen=True)
+class Surprise:
+    """What the newest sound says.
+
+    probability  that ordinary sound looks like this or worse, (0, 1]: held below a rate r, at most a fraction r of
+                 ordinary hops is reported. Steps of several scales add up (Bonferroni: the shares); against the
+                 machine they do not, as what decides there is the recording's level, which all scales see alike
+    scale        whose average is the most surprising; None while none can speak
+    is_step      whether it is surprising against the run's own past; else against all that the machine is known for
+    average      of that scale, log score; expected, what was believed of it
+    """
+
+    probability: float
+    scale: Scale | None = None
+    is_step: bool = False
+    average: float = 0.0
+    expected: float = 0.0
+
+
+NOTHING: Final = Surprise(1.0)
+
+
+class Evidence:
+    """One machine's log scores, a hop each, to how surprising they are."""
+
+    def __init__(
+        self, ordinary: Ordinary, scales: Sequence[Scale], *, hop_seconds: float, change_rate: float = 0.2
+    ) -> None:
+        """Know only what enrolment knows.
+
+        change_rate  of ordinary changes of condition (load, speed, weather, a door), at most so many (0 to 1) are
+                     reported as a step, and fewer the better the machine is known. No rate in time: nobody has heard
+                     how often this machine's condition changes
+        """
+        self.ordinary = ordinary
+        self.hop_seconds = hop_seconds
+        self._change_rate = change_rate * (1 - (1 - KNOWN_CHANGE) * ordinary.trust)
+        self._forgotten_a_hop = math.exp(-hop_seconds / MEMORY_SECONDS)
+        self._scales = tuple(scales)
+        self._pasts = [_Past(scale.hops) for scale in scales]
+
+    def step(self, log_score: float | None, *, learn: bool = True) -> Surprise:
+        """Take the log score of the next hop, None where nothing was heard; say how surprising the newest sound is.
+
+        learn: whether this is ordinary, as far as anybody knows; False during an episode.
+        """
+        clipped = None if log_score is None else self._clipped(log_score)
+        for past in self._pasts:
+            past.push(clipped, learn)
+            if log_score is None or not learn:  # the condition may have changed meanwhile
+                past.weight *= self._forgotten_a_hop
+        if log_score is None:
+            return NOTHING
+        found = NOTHING
+        for scale, past in zip(self._scales, self._pasts, strict=True):
+            average = log_score if scale.hops == 1 else past.average
+            if average is not None:
+                found = min(found, self._of_scale(scale, past, average), key=lambda one: one.probability)
+        return found
+
+    def miss(self, hops: int) -> None:
+        """Pass over so many hops (>= 0) of which nothing is known: the scales wait."""
+        for _ in range(min(hops, max(scale.hops for scale in self._scales) + GUARD_HOPS)):
+            self.step(None)
+
+    def restart(self) -> None:
+        """Let every scale wait until it is full again: after an episode, so that its sound is not reported twice."""
+        for past in self._pasts:
+            past.restart()
+
+    def forget(self) -> None:
+        """Restart, and forget the run's past too: what comes is another recording."""
+        self._pasts = [_Past(scale.hops) for scale in self._scales]
+
+    @property
+    def deviation(self) -> float:
+        """Deviation of the log scores of single windows within a run: of this one, as far as it was heard (> 0)."""
+        own, past = self.ordinary, self._trusted(self._pasts[0])
+        independent = past.weight / WINDOW_HOPS
+        return math.sqrt((own.freedom * own.deviation**2 + independent * past.square) / (own.freedom + independent))
+
+    def _of_scale(self, scale: Scale, past: "_Past", average: float) -> Surprise:
+        ordinary, spread = self.ordinary, self.deviation**2 * variance_of_mean(scale.hops)
+        machine = _tail(average, ordinary.level, ordinary.level_deviation**2 + spread, ordinary.level_freedom)
+        found = Surprise(min(1.0, machine / (1 - STEP_SHARE)), scale, False, average, ordinary.level)
+        level, variance = self._run_belief(past)
+        if self._trusted(past).weight < WINDOW_HOPS or average <= level:
+            return found
+        if self._after_a_change(average, level, spread) > self._change_rate:
+            return found
+        most = MOST_FREEDOM * (1 + (scale.hops - 1) / WINDOW_HOPS)  # the tails of a mean are lighter by what it is of
+        freedom = min(ordinary.freedom + self._pasts[0].weight / WINDOW_HOPS, most)
+        run = _tail(average, level, variance + spread, freedom) / (scale.share * STEP_SHARE)
+        return Surprise(min(1.0, run), scale, True, average, level) if run < found.probability else found
+
+    def _after_a_change(self, average: float, run_level: float, spread: float) -> float:
+        """Return how likely it is that another ordinary condition, once this one ended, scores so high."""
+        ordinary = self.ordinary
+        level = ordinary.level + COMMON * (run_level - ordinary.level)
+        variance = (1 - COMMON**2) * ordinary.level_deviation**2 + spread
+        return _tail(average, level, variance, ordinary.level_freedom)
+
+    def _run_belief(self, past: "_Past") -> tuple[float, float]:
+        """Return mean and variance of this run's level: the machine's is the prior."""
+        ordinary, past = self.ordinary, self._trusted(past)
+        if past.weight < WINDOW_HOPS:
+            return ordinary.level, ordinary.level_deviation**2
+        error = self.deviation**2 * variance_of_mean(past.weight)
+        trust = ordinary.level_deviation**2 / (ordinary.level_deviation**2 + error)
+        return ordinary.level + trust * (past.level - ordinary.level), trust * error
+
+    def _trusted(self, past: "_Past") -> "_Past":
+        """Return the past of a minute for whatever is shorter, once there is one: a fault must not teach it so soon."""
+        if self._minute is None or past.hops >= self._minute.hops or self._minute.weight < WINDOW_HOPS:
+            return past
+        return self._minute
+
+    @property
+    def _minute(self) -> "_Past | None":
+        return next((past for past in reversed(self._pasts) if past.hops <= MAX_BLOCKS), None)
+
+    def _clipped(self, score: float) -> float:
+        level, variance = self._run_belief(self._pasts[0])
+        reach = CLIP_DEVIATIONS * math.sqrt(variance + self.deviation**2)
+        return min(max(score, level - reach), level + reach)
+
+
+def evidence_of(settings: EventSettings, ordinary: Ordinary, *, window_seconds: float, hop_seconds: float) -> Evidence:
+    """Return the evidence that a configuration asks for, of a machine that is known as `ordinary`."""
+    scales = scales_of(window_seconds, settings.averages_seconds, hop_seconds)
+    return Evidence(ordinary, scales, hop_seconds=hop_seconds, change_rate=settings.change_rate)
+
+
+def rate_at(ordinary: Ordinary, log_score: float) -> float:
+    """Return the rate of false alarms, (0, 1], at which a single window is reported from this score on."""
+    variance = ordinary.level_deviation**2 + ordinary.deviation**2
+    return min(1.0, _tail(log_score, ordinary.level, variance, ordinary.level_freedom) / (1 - STEP_SHARE))
+
+
+def log_score_at(ordinary: Ordinary, rate: float) -> float:
+    """Return the log score from which on a single window is reported at this rate of false alarms (0 to 1)."""
+    return ordinary.threshold(max(rate * (1 - STEP_SHARE), LEAST_RATE))
+
+
+def rarity(probability: float) -> float:
+    """Return minus the decimal logarithm of a probability, (0, 1]: episodes by the week are counted on that scale."""
+    return -math.log10(probability)
+
+
+def rate_of(rarity: float) -> float:
+    """Return the probability, (0, 1], of a rarity (>= 0)."""
+    return max(float(10.0**-rarity), LEAST_RATE)
+
+
+LEAST_RATE: Final = 1e-12
+
+
+def _tail(value: float, mean: float, variance: float, freedom: float) -> float:
+    return student_tail((value - mean) / math.sqrt(variance), freedom)
+
+
+@dataclass
+class _Past:
+    """Sums over the newest `hops`, and the mean of what is older than those and `GUARD_HOPS`.
+
+    level, weight  that mean, and how many hops it stands for
+    square         mean square of its blocks around it
+    """
+
+    hops: int
+    level: float = 0.0
+    weight: float = 0.0
+    square: float = 0.0
+    _blocks: deque[tuple[float, int]] = field(default_factory=deque)
+    _filling: tuple[float, int, int] = (0.0, 0, 0)  # sum, hops heard, hops passed
+    _total: float = 0.0
+    _heard: int = 0
+
+    def __post_init__(self) -> None:
+        self._block_hops = max(1, self.hops // MAX_BLOCKS)
+        self._n_blocks = self.hops // self._block_hops
+        self._n_guard = -(-GUARD_HOPS // self._block_hops)
+
+    @property
+    def average(self) -> float | None:
+        """Mean over the newest hops, to a block; None where too few of them were heard."""
+        return self._total / self._heard if self._heard >= max(1, FEWEST_SHARE * self.hops) else None
+
+    def push(self, score: float | None, learn: bool) -> None:
+        """Take the next hop, None where nothing was heard; `learn`: whether the past may grow by what leaves."""
+        total, heard, passed = self._filling
+        self._filling = (total + (score or 0.0), heard + (score is not None), passed + 1)
+        if self._filling[2] < self._block_hops:
+            return
+        self._add(self._filling[:2], learn)
+        self._filling = (0.0, 0, 0)
+
+    def _add(self, block: tuple[float, int], learn: bool) -> None:
+        self._blocks.append(block)
+        self._total += block[0]
+        self._heard += block[1]
+        if len(self._blocks) > self._n_blocks:
+            leaving = self._blocks[-self._n_blocks - 1]
+            self._total -= leaving[0]
+            self._heard -= leaving[1]
+        if len(self._blocks) > self._n_blocks + self._n_guard:
+            oldest = self._blocks.popleft()
+            if learn and oldest[1]:
+                self._learn(*oldest)
+
+    def _learn(self, total: float, heard: int) -> None:
+        self.weight = min(self.weight + heard, HORIZONS * max(self.hops, MAX_BLOCKS))
+        off = total / heard - self.level
+        self.level += heard / self.weight * off
+        self.square += heard / self.weight * (off * (total / heard - self.level) - self.square)
+
+    def restart(self) -> None:
+        """Forget the newest hops; the past stays."""
+        self._blocks.clear()
+        self._filling, self._total, self._heard = (0.0, 0, 0), 0.0, 0
+
+
+class Recovery:
+    """Is it over? When the newest sound is nearer to ordinary than to the fault.
+
+    Ordinary and faulty levels are known when an episode opens; half way between them is where both explain the newest
+    sound equally well. Where the two are far apart, hops for the off-delay, all on the ordinary side, are enough; a
+    faint fault needs longer averages: as many hops as make the deviation of their mean a third of the half way.
+    """
+
+    def __init__(self, surprise: Surprise, deviation: float, *, off_hops: int) -> None:
+        """surprise: what opened the episode. deviation: that of `Evidence`. off_hops: the off-delay, >= 1."""
+        self._expected, self._fault = surprise.expected, surprise.average
+        self._off_hops = off_hops
+        half = max((surprise.average - surprise.expected) / 2, 1e-6)
+        self._newest: deque[float] = deque(maxlen=self._hops_of(half, deviation))
+        self._low_hops = 0
+
+    def step(self, log_score: float) -> bool:
+        """Take the next hop's log score; return whether the episode is over."""
+        self._newest.append(log_score)
+        mean, is_full = sum(self._newest) / len(self._newest), len(self._newest) == self._newest.maxlen
+        if is_full:
+            self._fault = max(self._fault, mean)
+        self._low_hops = self._low_hops + 1 if mean < (self._expected + self._fault) / 2 else 0
+        return is_full and self._low_hops >= self._off_hops
+
+    def _hops_of(self, half: float, deviation: float) -> int:
+        return int(min(max(self._off_hops, WINDOW_HOPS * (3 * deviation / half) ** 2), MAX_BLOCKS))

@@ -1,0 +1,147 @@
+"""A normal cloud: the Mahalanobis distance to it (the paper's Eq. 5), and its fit from few windows. Pure."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.ear import FloatArray
+
+Domain = Literal["source", "target"]
+DOMAINS: Final[tuple[Domain, ...]] = get_args(Domain)
+
+DoubleArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """The normal cloud of one quantity: a mean for each domain that was heard, one covariance (the paper's Sec. 2.3).
+
+    means      (n_domains, D), in the order of `domains`
+    whitening  (D, D): the distance of x is |(x - mean) @ whitening|; whitening @ whitening.T is the inverse covariance
+    rest       (D,) where fewer windows than dimensions were heard. Shrinkage gives all directions that no window went
+               one variance; the squared distance is that of an independent x, |(x - mean) * rest|^2, less
+               |(x - mean) @ whitening|^2, with whitening (D, r) for the r directions that vary more: r x D numbers
+    """
+
+    domains: tuple[Domain, ...]
+    means: FloatArray
+    whitening: FloatArray
+    rest: FloatArray | None = None
+
+    def distance(self, x: FloatArray, domain: Domain | None = None) -> FloatArray:
+        """Return the Mahalanobis distance (Eq. 5) of x, shape (..., D), as (...,), >= 0.
+
+        To the mean of `domain`, or to the nearest one where it is not given.
+        Raises ValueError if the domain was never heard.
+        """
+        if domain is not None and domain not in self.domains:
+            raise ValueError(f"domain {domain}: expected one of {', '.join(self.domains)}")
+        means = self.means if domain is None else self.means[[self.domains.index(domain)]]
+        # Centred before it is whitened: the other order would subtract two large numbers in float32.
+        steps = x[..., np.newaxis, :] - means
+        squared = np.square(steps @ self.whitening).sum(-1)
+        if self.rest is not None:
+            independent = np.square(steps * self.rest).sum(-1, dtype=np.float64)
+            squared = np.maximum(independent - squared, 0)
+        distance: FloatArray = np.sqrt(squared).min(-1).astype(np.float32)
+        return distance
+
+
+def fit_gaussian(x: FloatArray, domain: Sequence[Domain]) -> Gaussian:
+    """Fit the mean of each domain and one shrunk covariance of all clips, centred within their domain.
+
+    x: (B, D), a row a window. The covariance is shared because a domain of three clips has none of its own (Sec. 2.3).
+    With fewer rows than dimensions it is kept by its B directions.
+    """
+    means, alike, deviation = _alike(x, domain)
+    if len(x) >= x.shape[1]:
+        return Gaussian(heard_domains(domain), means, _whitening(alike, deviation))
+
+    directions, variances, floor = _shrunk_directions(alike)
+    # In float64 their gap is exact enough; see `Gaussian.rest`.
+    gap = np.sqrt(np.maximum(1 / floor - 1 / variances, 0))
+    whitening, rest = directions * gap / deviation[:, np.newaxis], 1 / (deviation * math.sqrt(floor))
+    return Gaussian(heard_domains(domain), means, whitening.astype(np.float32), rest.astype(np.float32))
+
+
+def fit_whitening(x: FloatArray, domain: Sequence[Domain]) -> FloatArray:
+    """Return the whole (D, D) whitening matrix of what `fit_gaussian` fits, however few the rows of x, (B, D), are."""
+    _, alike, deviation = _alike(x, domain)
+    return _whitening(alike, deviation)
+
+
+def _alike(x: FloatArray, domain: Sequence[Domain]) -> tuple[FloatArray, DoubleArray, DoubleArray]:
+    """Return the means of the domains, x, (B, D), centred within its domain and with equal variances, its deviations.
+
+    Shrinkage pulls towards equal variances, so it is told of variances that have been made equal. A dimension that
+    never moved is taken to move a hundredth of what the others do: its distances are large, but finite.
+    """
+    index, means = domain_means(x, domain)
+    centred = (x - means[index]).astype(np.float64)
+    deviation = centred.std(0)
+    deviation = np.maximum(deviation, max(0.01 * float(np.median(deviation)), 1e-6))
+    return means, centred / deviation, deviation
+
+
+def heard_domains(domain: Sequence[Domain]) -> tuple[Domain, ...]:
+    return tuple(d for d in DOMAINS if d in domain)
+
+
+def domain_means(x: FloatArray, domain: Sequence[Domain]) -> tuple[NDArray[np.int64], FloatArray]:
+    """Return which domain each row of x, (B, D), belongs to, (B,), and the mean of each, (n_domains, D)."""
+    heard = heard_domains(domain)
+    index = np.array([heard.index(d) for d in domain])
+    means = np.stack([x[index == i].mean(0, dtype=np.float64) for i in range(len(heard))])
+    return index, means.astype(np.float32)
+
+
+def ledoit_wolf(centred: NDArray[np.floating]) -> DoubleArray:
+    """Return the covariance of centred rows (B, D), shrunk towards a multiple of the identity, shape (D, D).
+
+    O. Ledoit, M. Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", J. Multivariate
+    Analysis 88 (2004): the shrinkage that minimises the expected squared error, from the data alone.
+    """
+    x = centred.astype(np.float64)
+    n, d = x.shape
+    sample = x.T @ x / n
+    scale, shrinkage = np.trace(sample) / d, _shrinkage(x, float(np.square(sample).sum()))
+    shrunk: DoubleArray = (1 - shrinkage) * sample
+    shrunk.flat[:: d + 1] += shrinkage * scale
+    return shrunk
+
+
+def _shrinkage(x: DoubleArray, squared_norm: float) -> float:
+    """Return by how much (0 to 1) the covariance of centred rows, (B, D), is shrunk.
+
+    squared_norm: of the sample covariance, the sum of its squares.
+    """
+    n, d = x.shape
+    lengths = np.square(x).sum(1)
+    distance = squared_norm / d - float(lengths.sum() / n / d) ** 2
+    noise = (float(np.square(lengths).sum()) / n - squared_norm) / (n * d)
+    return min(1.0, noise / distance) if distance > 0 else 1.0
+
+
+def _shrunk_directions(x: DoubleArray) -> tuple[DoubleArray, DoubleArray, float]:
+    """Return what `ledoit_wolf` of centred rows, (B, D) with B < D, is made of, without a D x D matrix.
+
+    The r directions that the rows vary in, (D, r); their shrunk variances, (r,); and that of all other directions.
+    """
+    n, d = x.shape
+    gram = x @ x.T / n  # has the sample covariance's own eigenvalues, but for zeros
+    shrinkage, scale = _shrinkage(x, float(np.square(gram).sum())), float(np.trace(gram)) / d
+    values, vectors = np.linalg.eigh(gram)
+    heard = values > 1e-9 * max(float(values[-1]), 1e-9)
+    directions = (x.T @ vectors[:, heard]) / np.sqrt(n * values[heard])
+    floor = max(shrinkage * scale, 1e-9)
+    return directions, np.maximum((1 - shrinkage) * values[heard] + shrinkage * scale, floor), floor
+
+
+def _whitening(alike: DoubleArray, deviation: DoubleArray) -> FloatArray:
+    values, vectors = np.linalg.eigh(ledoit_wolf(alike))
+    whitening = vectors / np.sqrt(np.maximum(values, 1e-9)) / deviation[:, np.newaxis]
+    return np.asarray(whitening, np.float32)

@@ -1,0 +1,58 @@
+"""Normal sound of one section, as it was measured: what a fit takes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.ear import FloatArray
+from edge.judge.gaussian import Domain
+
+MIN_WINDOWS: Final = 10
+"""Fewer than this, a minute and a half of sound, say nothing about what is normal."""
+
+
+@dataclass(frozen=True)
+class NormalWindows:
+    """What was measured on the normal sound of one section: a row a window, in the order of recording.
+
+    recording  what each window is a part of: windows of one recording are never on both sides of a fold
+    apart      (B,), which windows are fitted to: no two of them overlap. The others, a hop apart, are only scored
+    trained_on  (B,), whether the network was trained on the window; never for a machine that is enrolled
+    series     (B,), equal numbers are one unbroken run of hops
+    """
+
+    domain: Sequence[Domain]
+    embedding: FloatArray
+    texture: FloatArray
+    logits: FloatArray
+    bands: FloatArray
+    recording: Sequence[str]
+    apart: NDArray[np.bool_]
+    trained_on: NDArray[np.bool_]
+    series: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.domain)
+
+    @property
+    def n_apart(self) -> int:
+        """How many windows do not overlap."""
+        return int(self.apart.sum())
+
+    def take(self, rows: NDArray[np.bool_]) -> "NormalWindows":
+        """Return the windows where `rows`, (B,), is true."""
+        chosen = [int(i) for i in np.flatnonzero(rows)]
+        return NormalWindows(
+            domain=[self.domain[i] for i in chosen],
+            embedding=self.embedding[rows],
+            texture=self.texture[rows],
+            logits=self.logits[rows],
+            bands=self.bands[rows],
+            recording=[self.recording[i] for i in chosen],
+            apart=self.apart[rows],
+            trained_on=self.trained_on[rows],
+            series=self.series[rows],
+        )
