@@ -122,8 +122,10 @@ def graph_of(network: Network, *, early: bool = False) -> Graph:
 
 def outputs_of(graph: Graph) -> list[str]:
     """Return the names of a graph's outputs, before those of its state."""
-    whole = [] if isinstance(graph, EarlyGraph) else ["embedding", "logits"]
-    return whole if isinstance(graph, WholeWindowGraph) else [*whole, "texture", "quiet"]
+    whole, early = ["embedding", "logits"], ["texture", "quiet"]
+    if isinstance(graph, WholeWindowGraph):
+        return whole
+    return [*whole, *early] if isinstance(graph, StreamingGraph) else early
 
 
 def write_onnx(network: Network, path: Path, properties: dict[str, str], *, early: bool = False) -> None:

@@ -22,7 +22,8 @@ from edge.detector.enrolment import (
 )
 from edge.detector.folder import Section
 from edge.ear.ear import Ear, Measurement
-from edge.ear.frontend import Samples
+from edge.ear.frontend import FrontendSettings, Samples
+from edge.ear.ring import HopPlan
 from edge.errors import SourceError
 from edge.judge.calibration import TooLittleSoundError
 from tests.conftest import DEMO
@@ -48,8 +49,9 @@ class QuickEar(Ear):
             Measurement(
                 end_sample=i * hop,
                 embedding=np.full(128, i, np.float32),
+                texture=np.empty(0, np.float32),
                 logits=np.full(2, i, np.float32),
-                bands=np.full((3, 128), i, np.float32),
+                bands=np.full((4, 128), i, np.float32),
                 level_dbfs=-20.0,
                 fault="silent or stuck" if i == 40 else None,
             )
@@ -140,11 +142,12 @@ def test_only_the_score_that_decides_can_refuse_a_weekly_promise(rng: np.random.
 
     def learned(per_week: float) -> Section:
         promise = Promise(0.01, per_week, EventSettings(on_delay=OnDelay(windows=1, of=1), off_delay_seconds=0))
-        return learn_section("pump", "00", sound, class_index=0, promise=promise, hop_seconds=0.512)
+        return learn_section("pump", "00", sound, class_index=0, promise=promise, plan=HopPlan(FrontendSettings(), 299))
 
     section = learned(300)
     assert "confidence" not in section.weekly
-    assert section.card.thresholds["fused"] == section.weekly["fused"].at(300).threshold
-    assert section.card.thresholds["confidence"] == section.calibration["confidence"].threshold(0.01)
+    rate = 10 ** -section.weekly["fused"].at(300).threshold
+    assert section.card.thresholds["fused"] == pytest.approx(section.threshold("fused", rate))
+    assert section.card.thresholds["confidence"] == section.threshold("confidence", 0.01)
     with pytest.raises(TooLittleSoundError):
         learned(1)

@@ -14,7 +14,7 @@ pytest.importorskip("sklearn", reason="scikit-learn: the train extra is not inst
 from edge import detector as detectors
 from edge.detector.naming import Label
 from edge.errors import EarshotError
-from edge.judge.scorer import DOMAINS, Domain
+from edge.judge import DOMAINS, Domain
 from tests.conftest import DEMO, Ran
 from trainer.dataset import Clip, read_layout
 from trainer.evaluation import paper

@@ -9,17 +9,37 @@ from hypothesis import strategies as st
 
 from edge.config.settings import EventSettings, OnDelay
 from edge.judge.event import Event, EventDetector, moved_bands
+from edge.judge.evidence import evidence_of, log_score_at, rate_at
+from edge.judge.ordinary import Ordinary
 
 HOP_SECONDS = 0.512
-SETTINGS = EventSettings(on_delay=OnDelay(windows=4, of=6), off_delay_seconds=5.0, deadband=0.1, update_seconds=10)
+SETTINGS = EventSettings(on_delay=OnDelay(windows=4, of=6), off_delay_seconds=5.0, update_seconds=10)
+ORDINARY = Ordinary(0.0, 0.1, 30.0, 0.1, 30.0, 1.0)
+"""A machine that is well known: ordinary sound scores 1, a tenth more or less."""
+
+MINUTES = 117
+"""Hops a minute."""
 
 
-def play(
-    scores: Sequence[float], settings: EventSettings = SETTINGS, threshold: float = 2.0
-) -> list[tuple[int, Event]]:
+def detector_of(settings: EventSettings = SETTINGS, rate: float = 0.01) -> EventDetector:
+    evidence = evidence_of(settings, ORDINARY, window_seconds=9.6, hop_seconds=HOP_SECONDS)
+    threshold = float(np.exp(log_score_at(ORDINARY, rate)))
+    return EventDetector(settings, evidence, rate=rate, threshold=threshold)
+
+
+def play(scores: Sequence[float], settings: EventSettings = SETTINGS) -> list[tuple[int, Event]]:
     """Every event, with the number of the window that caused it."""
-    detector = EventDetector(settings, threshold)
-    return [(i, event) for i, score in enumerate(scores) for event in detector.step(i * HOP_SECONDS, score)]
+    detector = detector_of(settings)
+    return [(i, event) for i, score in enumerate(scores) for event in step(detector, i, score)]
+
+
+def step(detector: EventDetector, i: int, score: float) -> list[Event]:
+    return detector.step(i * HOP_SECONDS, score, float(np.log(score)))
+
+
+def test_the_rate_of_a_threshold_is_the_one_that_it_was_made_of() -> None:
+    for rate in (0.3, 0.01, 1e-6):
+        assert rate_at(ORDINARY, log_score_at(ORDINARY, rate)) == pytest.approx(rate, rel=1e-6)
 
 
 def test_one_loud_window_is_a_dropped_spanner() -> None:
@@ -27,16 +47,35 @@ def test_one_loud_window_is_a_dropped_spanner() -> None:
 
 
 def test_opens_with_the_fourth_of_six_and_closes_after_the_off_delay() -> None:
-    events = play([1] * 10 + [3, 3, 1, 3, 3] + [3] * 5 + [1] * 20)
-    assert [(i, event.kind, event.reason) for i, event in events] == [(14, "opened", None), (30, "closed", "recovered")]
-    opened, closed = (event for _, event in events)
+    events = play([1] * 10 + [3, 3, 1, 3, 3] + [3] * 25 + [1] * 40)
+    assert [(i, event.kind) for i, event in events if event.kind != "updated"] == [(14, "opened"), (54, "closed")]
+    opened, closed = events[0][1], events[-1][1]
     assert opened.id == closed.id
-    assert closed.duration_s == pytest.approx((30 - 14) * HOP_SECONDS)
+    assert closed.reason == "recovered"
+    assert closed.duration_s == pytest.approx((54 - 14) * HOP_SECONDS)
     assert closed.peak == 3
+    assert (opened.basis.seconds, opened.basis.against) == (9.6, "enrolment")
 
 
-def test_within_the_deadband_it_stays_open() -> None:
-    assert [event.kind for _, event in play([3] * 4 + [1.85] * 15)] == ["opened"]
+def test_a_small_step_that_stays_is_reported_by_a_longer_average(rng: np.random.Generator) -> None:
+    """No window of it is loud: by the newest alone, as many again would be false."""
+    normal, fault = rng.normal(0, 0.1, 5 * MINUTES), rng.normal(0.22, 0.1, 3 * MINUTES)
+    events = play(np.exp(np.concatenate([normal, fault])).tolist())
+    i, opened = events[0]
+    assert 5 * MINUTES < i < 8 * MINUTES
+    assert opened.basis.seconds > 9.6
+    assert opened.score < detector_of().threshold
+    without = play(
+        np.exp(np.concatenate([normal, fault])).tolist(), SETTINGS.model_copy(update={"averages_seconds": ()})
+    )
+    assert not without or without[0][0] > i
+
+
+def test_a_minutes_evidence_does_not_outlive_a_repair(rng: np.random.Generator) -> None:
+    series = [rng.normal(0, 0.1, 10 * MINUTES), rng.normal(0.3, 0.1, 20 * MINUTES), rng.normal(0, 0.1, 30 * MINUTES)]
+    events = [(i, e) for i, e in play(np.exp(np.concatenate(series)).tolist()) if e.kind != "updated"]
+    assert [event.kind for _, event in events] == ["opened", "closed"]
+    assert 30 * MINUTES < events[1][0] < 32 * MINUTES
 
 
 def test_updates_come_at_their_interval() -> None:
@@ -52,25 +91,37 @@ def test_no_alarm_hangs_for_ever() -> None:
 
 
 def test_a_lost_source_closes_the_episode_and_forgets_the_windows_before() -> None:
-    detector = EventDetector(SETTINGS, 2.0)
+    detector = detector_of()
     for i in range(5):
-        detector.step(i * HOP_SECONDS, 3)
+        step(detector, i, 3)
     (closed,) = detector.interrupt("source_lost")
     assert (closed.kind, closed.reason) == ("closed", "source_lost")
     assert detector.episode is None
     assert detector.interrupt("source_lost") == []
-    assert detector.step(6 * HOP_SECONDS, 3) == []
+    assert step(detector, 6, 3) == []
 
 
-def test_a_negative_threshold_has_its_deadband_below_it() -> None:
-    events = play([0] * 4 + [-2.05] * 20, threshold=-2.0)
-    assert [event.kind for _, event in events if event.kind != "updated"] == ["opened"]
+def test_a_gap_leaves_a_scale_waiting_and_not_wrong(rng: np.random.Generator) -> None:
+    detector = detector_of()
+    events = [e for i, x in enumerate(rng.normal(0, 0.1, 600)) for e in step(detector, i, float(np.exp(x)))]
+    detector.interrupt("source_lost")
+    events += [e for i in range(5 * 7031, 5 * 7031 + 30) for e in step(detector, i, 1.0)]  # five hours later
+    assert events == []
 
 
-@given(st.lists(st.floats(0, 4), max_size=300))
+def test_another_recording_starts_from_nothing() -> None:
+    detector = detector_of()
+    for i in range(300):
+        step(detector, i, 1.0)
+    detector.interrupt("source_lost")
+    detector.forget()
+    assert step(detector, 0, 1.0) == []  # time may begin anew
+
+
+@given(st.lists(st.floats(0.01, 4), max_size=300))
 def test_whatever_comes_events_make_whole_episodes(scores: list[float]) -> None:
-    detector = EventDetector(SETTINGS, 2.0)
-    events = [event for i, score in enumerate(scores) for event in detector.step(i * HOP_SECONDS, score)]
+    detector = detector_of()
+    events = [event for i, score in enumerate(scores) for event in step(detector, i, score)]
     events += detector.interrupt("shutdown")
 
     episodes = list(dict.fromkeys(event.id for event in events))

@@ -7,19 +7,12 @@ import numpy as np
 import pytest
 
 from edge.ear.bands import FloatArray
-from edge.judge.fit import (
-    MIN_WINDOWS,
-    Calibration,
-    NormalWindows,
-    _t_quantile,
-    cross_fit,
-    fit_gaussian,
-    fit_section,
-    folds,
-    ledoit_wolf,
-    network_shift,
-)
-from edge.judge.scorer import Domain, Scorer
+from edge.judge.evidence import log_score_at
+from edge.judge.fit import Fit, cross_fit, fit_section, network_shift
+from edge.judge.folds import by_recording, by_stretch
+from edge.judge.gaussian import Domain, fit_gaussian, fit_whitening, ledoit_wolf
+from edge.judge.normal import MIN_WINDOWS, NormalWindows
+from edge.judge.scorer import ScoreName, Scorer, score_of
 
 N_MELS = 24
 
@@ -35,7 +28,7 @@ def windows(
         domain,
         (rng.normal(size=(n, 64)) @ mixing + shift).astype(np.float32),
         rng.normal(size=(n, 3)).astype(np.float32),
-        (rng.normal(size=(n, 3, N_MELS)) + shift[:, None]).astype(np.float32),
+        (rng.normal(size=(n, 4, N_MELS)) + shift[:, None]).astype(np.float32),
         recording,
     )
 
@@ -52,6 +45,7 @@ def made_of(
     return NormalWindows(
         domain=domain,
         embedding=embedding,
+        texture=np.empty((n, 0), np.float32),
         logits=logits,
         bands=bands,
         recording=[f"clip {i}" for i in range(n)] if recording is None else recording,
@@ -59,6 +53,14 @@ def made_of(
         trained_on=np.zeros(n, np.bool_),
         series=np.arange(n),
     )
+
+
+def scores_of(fit: Fit, heard: NormalWindows, score: ScoreName = "fused") -> FloatArray:
+    return Scorer(fit.statistics)(heard.embedding, heard.texture, heard.logits, heard.bands)[score]
+
+
+def threshold_of(fit: Fit, rate: float, score: ScoreName = "fused") -> float:
+    return score_of(log_score_at(fit.ordinary[score], rate), score)
 
 
 def recordings_of(rng: np.random.Generator, n_recordings: int, n_each: int, apartness: float) -> NormalWindows:
@@ -70,7 +72,7 @@ def recordings_of(rng: np.random.Generator, n_recordings: int, n_each: int, apar
         own = np.repeat(rng.normal(size=(n_recordings, *shape)), n_each, axis=0)
         return (apartness * own + rng.normal(size=(n, *shape))).astype(np.float32)
 
-    return made_of(["source"] * n, drawn(64), drawn(3), drawn(3, N_MELS), names)
+    return made_of(["source"] * n, drawn(64), drawn(3), drawn(4, N_MELS), names)
 
 
 def test_ledoit_wolf_agrees_with_scikit_learn(rng: np.random.Generator) -> None:
@@ -88,18 +90,15 @@ def test_promised_false_alarm_rate_is_kept_on_sound_never_heard(rng: np.random.G
     for _ in range(20):
         fit = fit_section(windows(rng, 60), class_index=None)
         fresh = windows(rng, 200)
-        scores = Scorer(fit.statistics)(fresh.embedding, fresh.logits, fresh.bands)["fused"]
-        alarms.append(float((scores > fit.calibration["fused"].threshold(rate)).mean()))
+        alarms.append(float((scores_of(fit, fresh) > threshold_of(fit, rate)).mean()))
     assert np.mean(alarms) < 1.5 * rate
 
 
 def test_in_sample_scores_would_not_have_kept_it(rng: np.random.Generator) -> None:
     """The reason for cross-fitting, in numbers: the same threshold from the clips that were fitted, asked for 5 %."""
     own = windows(rng, 60)
-    statistics = fit_section(own, class_index=None).statistics
-    seen = Scorer(statistics)(own.embedding, own.logits, own.bands)["fused"]
-    fresh = windows(rng, 500)
-    unseen = Scorer(statistics)(fresh.embedding, fresh.logits, fresh.bands)["fused"]
+    fit = fit_section(own, class_index=None)
+    seen, unseen = (scores_of(fit, heard, "mahalanobis") for heard in (own, windows(rng, 500)))
     assert (unseen > np.quantile(seen, 0.95)).mean() > 4 * 0.05
 
 
@@ -110,18 +109,6 @@ def test_three_target_clips_have_a_mean_of_their_own(rng: np.random.Generator) -
     assert all(own.scores.size == 63 for own in fit.calibration.values())
 
 
-def test_threshold_is_never_below_the_conformal_quantile(rng: np.random.Generator) -> None:
-    few_large = np.sort(np.concatenate([np.full(80, 1.0), rng.uniform(5, 6, 19)])).astype(np.float32)
-    assert Calibration(few_large).threshold(0.05) >= few_large[94]
-    assert Calibration(few_large).threshold(0.1) >= few_large[89]
-
-
-@pytest.mark.parametrize(("probability", "freedom"), [(0.95, 1.0), (0.999, 1.7), (0.99, 5.3), (0.9999, 12), (0.95, 60)])
-def test_students_quantile_is_scipys(probability: float, freedom: float) -> None:
-    stats = pytest.importorskip("scipy.stats")
-    assert _t_quantile(probability, freedom) == pytest.approx(stats.t.ppf(probability, freedom), rel=2e-3)
-
-
 # --- Recordings ---
 
 
@@ -129,7 +116,7 @@ def test_no_recording_is_on_both_sides_of_a_fold(rng: np.random.Generator) -> No
     names = [f"flight {i}" for i in (0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 4, 4, 5, 5, 6, 7, 7)]
     own = windows(rng, 17, n_target=3, recording=names)
     held_out_times = np.zeros(17)
-    for held_out, fitted in folds(own):
+    for held_out, fitted in by_recording(own):
         recordings = np.array(names)
         assert not set(recordings[held_out]) & set(recordings[fitted])
         assert {"source", "target"} <= set(np.array(own.domain)[fitted])
@@ -139,14 +126,14 @@ def test_no_recording_is_on_both_sides_of_a_fold(rng: np.random.Generator) -> No
 
 def test_fewer_recordings_than_folds_make_fewer_folds(rng: np.random.Generator) -> None:
     own = windows(rng, 30, recording=[f"day {i // 10}" for i in range(30)])
-    assert len(folds(own)) == 3
+    assert len(by_recording(own)) == 3
 
 
 def test_one_recording_is_cut_into_stretches_with_a_gap(rng: np.random.Generator) -> None:
     own = windows(rng, 50, recording=["a day"] * 50)
     hops = replace(own, apart=np.arange(50) % 2 == 0)  # every other window overlaps its neighbours
     for windows_, reach in ((own, 1), (hops, 2)):
-        made = folds(windows_)
+        made = by_recording(windows_)
         assert len(made) == 5
         for held_out, fitted in made:
             assert np.abs(np.subtract.outer(np.flatnonzero(held_out), np.flatnonzero(fitted))).min() > reach
@@ -158,6 +145,7 @@ def test_windows_that_overlap_are_scored_and_not_fitted_to(rng: np.random.Genera
     doubled = NormalWindows(
         domain=[*own.domain, *own.domain],
         embedding=np.concatenate([own.embedding, own.embedding + 3]),
+        texture=np.concatenate([own.texture, own.texture]),
         logits=np.concatenate([own.logits, own.logits]),
         bands=np.concatenate([own.bands, own.bands + 3]),
         recording=[*own.recording, *own.recording],
@@ -174,19 +162,19 @@ def test_clips_of_one_recording_would_have_promised_too_much(rng: np.random.Gene
     """The reason for folds of recordings: the same windows, with their neighbours on the other side of the fold."""
     nominal = 0.05
     kept: list[float] = []
-    leaked: list[float] = []
+    too_near: list[float] = []
     for _ in range(12):
         own, fresh = recordings_of(rng, 10, 8, apartness=1.0), recordings_of(rng, 40, 3, apartness=1.0)
-        shuffled = replace(own, recording=[f"clip {i}" for i in range(len(own))])
         order = np.argsort(np.arange(len(own)) % 8, kind="stable")  # so that every fold has some of every recording
-        shuffled = replace(shuffled.take(np.ones(len(own), np.bool_)), embedding=own.embedding[order])
-        shuffled = replace(shuffled, bands=own.bands[order], logits=own.logits[order])
-        for alarms, known in ((kept, own), (leaked, shuffled)):
-            fit = fit_section(known, None)
-            scores = Scorer(fit.statistics)(fresh.embedding, fresh.logits, fresh.bands)["fused"]
-            alarms.append(float((scores > fit.calibration["fused"].threshold(nominal)).mean()))
+        shuffled = replace(own.take(np.ones(len(own), np.bool_)), embedding=own.embedding[order])
+        shuffled = replace(shuffled, recording=[f"clip {i}" for i in range(len(own))], bands=own.bands[order])
+        fit, leaked = fit_section(own, None), fit_section(shuffled, None)
+        kept.append(float((scores_of(fit, fresh) > threshold_of(fit, nominal)).mean()))
+        heard = np.log(scores_of(fit, fresh, "mahalanobis")).mean()
+        too_near.append(float(heard - leaked.ordinary["mahalanobis"].level))
+        assert abs(heard - fit.ordinary["mahalanobis"].level) < too_near[-1]
     assert np.mean(kept) < 1.5 * nominal
-    assert np.mean(leaked) > 3 * nominal
+    assert np.mean(too_near) > 0.1  # more than windows differ
 
 
 # --- What the network has seen ---
@@ -203,17 +191,17 @@ def overfitted(rng: np.random.Generator, n: int, n_held_out: int) -> NormalWindo
 def test_recordings_held_out_of_the_network_keep_the_promise(rng: np.random.Generator) -> None:
     nominal = 0.05
     corrected: list[float] = []
-    as_seen: list[float] = []
     for _ in range(6):
         sections = [overfitted(rng, 70, 10) for _ in range(3)]
         shifts = network_shift([(own, cross_fit(own)) for own in sections])
         fresh = windows(rng, 200)
-        for alarms, shift in ((corrected, shifts), (as_seen, None)):
-            fit = fit_section(sections[0], None, shift)
-            scores = Scorer(fit.statistics)(fresh.embedding, fresh.logits, fresh.bands)["mahalanobis"]
-            alarms.append(float((scores > fit.calibration["mahalanobis"].threshold(nominal)).mean()))
+        fit, as_seen = fit_section(sections[0], None, shifts), fit_section(sections[0], None)
+        scores = scores_of(fit, fresh, "mahalanobis")
+        corrected.append(float((scores > threshold_of(fit, nominal, "mahalanobis")).mean()))
+        heard = np.log(scores).mean()
+        assert as_seen.ordinary["mahalanobis"].level < heard - 0.1
+        assert abs(fit.ordinary["mahalanobis"].level - heard) < 0.1
     assert np.mean(corrected) < 1.5 * nominal
-    assert np.mean(as_seen) > 3 * nominal
 
 
 def test_a_network_that_has_seen_nothing_or_everything_shifts_nothing(rng: np.random.Generator) -> None:
@@ -225,17 +213,11 @@ def test_a_network_that_has_seen_nothing_or_everything_shifts_nothing(rng: np.ra
 # --- Thresholds ---
 
 
-def test_threshold_beyond_what_was_heard_lies_beyond_it() -> None:
-    scores = np.sort(np.random.default_rng(0).gamma(50, 0.02, 50)).astype(np.float32)
-    thresholds = [Calibration(scores).threshold(rate) for rate in (0.03, 0.01, 0.001, 0.0001)]
+def test_rarer_false_alarms_need_a_higher_threshold(rng: np.random.Generator) -> None:
+    fit = fit_section(windows(rng, 40), class_index=None)
+    thresholds = [threshold_of(fit, rate) for rate in (0.1, 0.03, 0.01, 0.001, 0.0001)]
     assert thresholds == sorted(thresholds)
-    assert thresholds[-1] > scores[-1]
-
-
-@pytest.mark.parametrize("rate", [0, 1, -0.1, 1.5])
-def test_a_rate_that_is_no_probability_is_refused(rate: float) -> None:
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        Calibration(np.ones(20, np.float32)).threshold(rate)
+    assert thresholds[-1] > fit.scores["fused"].max()
 
 
 def test_too_little_sound_is_refused(rng: np.random.Generator) -> None:
@@ -249,9 +231,30 @@ def test_copies_of_one_recording_give_finite_scores() -> None:
     copies = made_of(["source"] * 12, embedding, logits, bands)
     fit = fit_section(copies, class_index=None)
     other = windows(np.random.default_rng(1), 4)
-    scores = Scorer(fit.statistics)(other.embedding, other.logits, other.bands)
-    assert all(np.isfinite(values).all() for values in scores.values())
-    assert np.isfinite(fit.calibration["fused"].threshold(0.01))
+    assert all(np.isfinite(scores_of(fit, other, name)).all() for name in fit.ordinary)
+    assert np.isfinite(threshold_of(fit, 0.01))
+
+
+def test_stretches_are_held_out_of_every_recording(rng: np.random.Generator) -> None:
+    own = windows(rng, 26, recording=["a"] * 12 + ["b"] * 12 + ["c", "d"])
+    made = by_stretch(own)
+    assert sum(held_out.astype(int) for held_out, _ in made).tolist() == [1] * 26  # type: ignore[union-attr]
+    for held_out, fitted in made:
+        assert {"a", "b"} <= set(np.array(own.recording)[fitted])
+        assert not (held_out & fitted).any()
+
+
+@pytest.mark.parametrize("n", [30, 130])
+def test_few_windows_of_many_dimensions_are_kept_by_their_directions(rng: np.random.Generator, n: int) -> None:
+    x = (rng.normal(size=(n, 128)) @ rng.normal(size=(128, 128)) + 20 * rng.normal(size=128)).astype(np.float32)
+    domain: list[Domain] = ["source"] * (n - 3)
+    domain += ["target"] * 3
+    gaussian, whole = fit_gaussian(x, domain), fit_whitening(x, domain)
+    assert gaussian.whitening.shape == (128, min(n - 2, 128))
+    other = (x + rng.normal(size=x.shape)).astype(np.float32)
+    steps = (other[:, None] - gaussian.means).astype(np.float64) @ whole
+    expected = np.sqrt(np.square(steps).sum(-1)).min(-1)
+    np.testing.assert_allclose(gaussian.distance(other), expected, rtol=1e-4)
 
 
 def test_a_band_that_never_moved_does_not_blow_up(rng: np.random.Generator) -> None:

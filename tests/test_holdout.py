@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.judge.scorer import Domain
+from edge.judge import Domain
 from trainer.dataset import Clip
 from trainer.holdout import choose_held_out
 

@@ -1,6 +1,7 @@
 """The judge: what decides, where the threshold lies, and what a person may say to an open episode."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -42,7 +43,7 @@ def test_the_threshold_is_the_detectors_or_the_configurations() -> None:
 def test_a_score_that_the_detector_does_not_have_is_refused() -> None:
     section = SECTION
     assert "confidence" in section.calibration
-    bare = type(section)(section.card, section.statistics, {"fused": section.calibration["fused"]})
+    bare = replace(section, calibration={"fused": section.calibration["fused"]})
     with pytest.raises(ConfigError, match=r"event\.score: confidence: expected one of fused"):
         Judge(EventSettings(score="confidence"), DETECTOR, bare)
 

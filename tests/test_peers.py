@@ -15,7 +15,7 @@ import soundfile
 torch = pytest.importorskip("torch", reason="torch: the train extra is not installed")
 
 from edge.ear.frontend import FrontendSettings  # noqa: E402
-from edge.judge.fit import fit_whitening  # noqa: E402
+from edge.judge.gaussian import fit_whitening  # noqa: E402
 from export.bundle import export  # noqa: E402
 from trainer.dataset import Clip, read_layout  # noqa: E402
 from trainer.evaluation.scores import System  # noqa: E402
