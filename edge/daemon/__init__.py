@@ -14,7 +14,7 @@ the heap small.
 """
 
 from edge.daemon.allocator import keep_freed_memory, keep_one_small_heap
-from edge.daemon.opening import openers
+from edge.daemon.opening import openers, pickup_of
 from edge.daemon.payloads import Record
 from edge.daemon.service import Service
 
@@ -24,4 +24,5 @@ __all__ = [
     "keep_freed_memory",
     "keep_one_small_heap",
     "openers",
+    "pickup_of",
 ]
