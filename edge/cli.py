@@ -6,14 +6,19 @@ stdout is data, stderr is talk; exit codes 0, 1, 2 (usage) and 78 for a configur
 import importlib
 import logging
 import os
+import signal
 import sys
 import time
-from typing import Final
+import unicodedata
+from functools import cache
+from types import FrameType
+from typing import Final, TextIO
 
 import click
 
 from edge import __version__
 from edge.errors import EarshotError
+from edge.talk import Talk
 
 # Where each command lives. Those of the workstation are named by text alone: nothing of `edge` imports them, and a
 # device that lacks the `train` extra is told so only when somebody asks for one.
@@ -75,9 +80,12 @@ def earshot(verbose: bool) -> None:
 
 
 def set_up_logging(level: str, *, times: bool = False) -> None:
-    """Talk on stderr: for journald with a priority before each line (sd-daemon(3)), else with `times`, UTC, or bare."""
-    handler = logging.StreamHandler(sys.stderr)
-    plain = _TimeFormatter() if times else logging.Formatter("%(message)s")
+    """Talk on stderr: for journald with a priority before each line (sd-daemon(3)), else with `times`, UTC, or bare.
+
+    times: for the daemon, which also never waits for who reads it.
+    """
+    handler = logging.StreamHandler(_talk_of(sys.stderr) if times else sys.stderr)
+    plain = _TimeFormatter() if times else _Formatter("%(message)s")
     handler.setFormatter(_JournalFormatter() if _journald_reads_stderr() else plain)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
@@ -94,7 +102,35 @@ def _journald_reads_stderr() -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
-class _TimeFormatter(logging.Formatter):
+def _talk_of(stream: TextIO) -> Talk | TextIO:
+    try:
+        return _talk(stream.fileno())
+    except (AttributeError, OSError, ValueError):  # it lives in memory
+        return stream
+
+
+@cache
+def _talk(descriptor: int) -> Talk:
+    return Talk(descriptor)
+
+
+class _Formatter(logging.Formatter):
+    """Spells what would steer a terminal: names of files come from strangers. Lines stay lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _spelled(super().format(record))
+
+
+def _spelled(text: str) -> str:
+    return "".join(
+        letter.encode("unicode_escape").decode()
+        if unicodedata.category(letter) == "Cc" and letter not in "\n\t"
+        else letter
+        for letter in text
+    )
+
+
+class _TimeFormatter(_Formatter):
     """`2026-11-23T21:45:00.123Z text`, the time as in the messages over MQTT."""
 
     converter = time.gmtime  # type: ignore[assignment]  # a function of C, which typeshed reads as one without arguments
@@ -105,7 +141,7 @@ class _TimeFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(message)s")
 
 
-class _JournalFormatter(logging.Formatter):
+class _JournalFormatter(_Formatter):
     """`<4>text`: journald takes the number for the priority, so that `journalctl -p warning` works.
 
     It stands before every line, since journald takes each for an entry of its own: tracebacks have many.
@@ -120,6 +156,9 @@ class _JournalFormatter(logging.Formatter):
 
 def main() -> None:
     """Run the command line and exit."""
+    _open_what_is_closed()
+    # As an exception, so that what was half written goes: a command of its own mind, `run`, sets another.
+    before = signal.signal(signal.SIGTERM, _end)
     try:
         code = earshot.main(standalone_mode=False) or 0
         sys.stdout.flush()
@@ -132,9 +171,37 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except EarshotError as error:
-        print(f"earshot: {error}", file=sys.stderr)
+        print(f"earshot: {_spelled(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of our stdout has left, as `head` does; Python would complain about it once more at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of our stdout has left, as `head` does
+        _give_stdout_up()
         sys.exit(1)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        print(f"earshot: stdout: cannot be written: {error.strerror}", file=sys.stderr)
+        _give_stdout_up()
+        sys.exit(1)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+def _open_what_is_closed() -> None:
+    """Give who was started without stdout or stderr (`>&-`) one, where Python has None.
+
+    Else the next file that is opened gets the number, and `print(file=sys.stderr)` goes to stdout. What is written to
+    this stdout fails, as it should.
+    """
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+
+
+def _give_stdout_up() -> None:
+    """Python would complain once more, at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -23,6 +23,11 @@ def utc(monotonic_seconds: float) -> float:
     return time.time() - time.monotonic() + monotonic_seconds
 
 
+def utc_of_sound(monotonic_seconds: float) -> float:
+    """Return the UNIX time at which something was heard: never later than now, however fast it came from a pipe."""
+    return min(utc(monotonic_seconds), time.time())
+
+
 def rfc3339(unix_seconds: float) -> str:
     """Return a time as `2026-11-23T21:45:00.123Z`."""
     return datetime.fromtimestamp(unix_seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

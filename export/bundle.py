@@ -108,7 +108,13 @@ def _card(
         score="fused",
         false_alarm_rate=promise.false_alarm_rate,
         false_alarms_per_week=promise.false_alarms_per_week,
-        training={"clips": len(clips), "sha256": data_sha256(clips), "recipe": dict(recipe)},
+        training={
+            "clips": len(clips),
+            "sha256": data_sha256(clips),
+            "recipe": dict(recipe),
+            "channel": clips[0].pickup.channel,
+            "gain_db": clips[0].pickup.gain_db,
+        },
         metrics={},
     )
 
@@ -119,25 +125,25 @@ def data_sha256(clips: Sequence[Clip]) -> str:
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
-def _long_enough(clips: Sequence[Clip], sections: Mapping[str, Section], detector: Detector) -> list[Path]:
+def _long_enough(clips: Sequence[Clip], sections: Mapping[str, Section], detector: Detector) -> list[Clip]:
     """Return a few clips of the sections, in turn, that can be read and are a window long: proof and golden sound."""
-    per_section = [[clip.path for clip in clips if clip.name == name] for name in sections]
-    in_turn = [path for paths in zip(*per_section, strict=False) for path in paths]
+    per_section = [[clip for clip in clips if clip.name == name] for name in sections]
+    in_turn = [clip for some in zip(*per_section, strict=False) for clip in some]
     first = per_section[0][:2]
-    chosen = [*first, *(path for path in in_turn if path not in first)]
-    usable = (path for path in chosen if _n_samples(path) >= detector.plan.window_samples)
+    chosen = [*first, *(clip for clip in in_turn if clip not in first)]
+    usable = (clip for clip in chosen if _n_samples(clip) >= detector.plan.window_samples)
     return list(islice(usable, GATE_CLIPS))
 
 
-def _n_samples(path: Path) -> int:
+def _n_samples(clip: Clip) -> int:
     """Zero for a recording that cannot be used: training has named it and left it out, and so does the proof."""
     try:
-        return read_samples(path).size
+        return read_samples(clip.path, clip.pickup).size
     except SourceError:
         return 0
 
 
-def _write_golden(path: Path, clips: Sequence[Path]) -> None:
+def _write_golden(path: Path, clips: Sequence[Clip]) -> None:
     """Two clips of the first section, one after the other: several hops beyond the first window."""
-    samples = np.concatenate([read_samples(clip) for clip in clips])
+    samples = np.concatenate([read_samples(clip.path, clip.pickup) for clip in clips])
     soundfile.write(path, np.clip(samples, -1, 1), 16_000, subtype="PCM_16")

@@ -1,7 +1,6 @@
 """What a detector must prove before it gets its name; beyond tolerance no folder is written."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -12,6 +11,7 @@ from edge.detector import Detector
 from edge.ear import Features, Frontend, Measurement
 from edge.errors import EarshotError
 from edge.source import read_samples
+from trainer.dataset import Clip
 from trainer.network import Network
 
 RUNTIME_TOLERANCE: Final = 1e-4
@@ -23,14 +23,14 @@ BLOCK_TOLERANCE: Final = 1e-5
 ODD_BLOCKS: Final = (160, 1000, 7919, 48_000)
 
 
-def check_runtime(network: Network, detector: Detector, clips: Sequence[Path]) -> dict[str, float]:
+def check_runtime(network: Network, detector: Detector, clips: Sequence[Clip]) -> dict[str, float]:
     """Compare torch on whole windows with onnxruntime on a stream; return the largest relative differences.
 
     Raises EarshotError beyond `RUNTIME_TOLERANCE`.
     """
     frontend, worst = Frontend(detector.frontend), {"embedding": 0.0, "logits": 0.0}
     for clip in clips:
-        samples = read_samples(clip)
+        samples = read_samples(clip.path, clip.pickup)
         heard = detector.ear().feed(samples)
         embedding, logits = _whole_windows(network, detector, frontend(samples), heard)
         for name, expected in (("embedding", embedding), ("logits", logits)):
@@ -40,17 +40,17 @@ def check_runtime(network: Network, detector: Detector, clips: Sequence[Path]) -
     return worst
 
 
-def check_blocks(detector: Detector, clips: Sequence[Path]) -> dict[str, float]:
+def check_blocks(detector: Detector, clips: Sequence[Clip]) -> dict[str, float]:
     """Compare streams cut into odd-sized blocks with the same clips in one piece, as `check_runtime` does."""
     worst = {f"blocks of {n}": 0.0 for n in ODD_BLOCKS}
     for clip in clips:
-        samples = read_samples(clip)
+        samples = read_samples(clip.path, clip.pickup)
         whole = detector.ear().feed(samples)
         for n in ODD_BLOCKS:
             ear = detector.ear()
             heard = [m for start in range(0, samples.size, n) for m in ear.feed(samples[start : start + n])]
             if [m.end_sample for m in heard] != [m.end_sample for m in whole]:
-                raise EarshotError(f"{clip}: blocks of {n} samples give other windows than the clip in one piece")
+                raise EarshotError(f"{clip.path}: blocks of {n} samples give other windows than the clip in one piece")
             for name in ("embedding", "logits", "bands"):
                 came, expected = (np.stack([getattr(m, name) for m in each]) for each in (heard, whole))
                 worst[f"blocks of {n}"] = max(worst[f"blocks of {n}"], _difference(came, expected))

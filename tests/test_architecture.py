@@ -24,7 +24,7 @@ WINGS: dict[str, tuple[int, set[str]]] = {
     "config": (1, set()),
 }
 GROUND = {"clock", "errors", "__version__"}
-AT_THE_TOP = {"__init__", "cli", "clock", "errors"}
+AT_THE_TOP = {"__init__", "cli", "clock", "errors", "talk"}
 
 
 def imports_of(path: Path) -> set[str]:

@@ -297,3 +297,36 @@ def test_only_the_wanted_sections_are_tested_and_unknown_ones_refused(tree: Tree
     assert only_sections(clips, []) == clips
     with pytest.raises(EarshotError, match=r"^section 04, 3: no test clips in the data: expected some of 00, 03$"):
         only_sections(clips, ["03", "04", "3"])
+
+
+# --- Names that call a fault or a test, and classes that are called as a split is ---
+
+
+def test_a_class_may_lie_in_a_folder_that_is_called_train(tmp_path: Path) -> None:
+    for name in ("train/locomotive_1.wav", "rain/1.wav", "sea/1.wav"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    assert [clip.name for clip in read_layout([tmp_path])] == [
+        f"{tmp_path.name}/rain",
+        f"{tmp_path.name}/sea",
+        f"{tmp_path.name}/train",
+    ]
+
+
+def test_both_splits_without_names_of_dcase_are_no_classes(tmp_path: Path) -> None:
+    for name in ("train/1.wav", "test/1.wav"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    with pytest.raises(EarshotError, match="not a DCASE name"):
+        read_layout([tmp_path])
+
+
+def test_faults_and_tests_in_a_folder_of_classes_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    names = ["a/1.wav", "a/pump_anomaly_2.wav", "a/abnormal/3.wav", "a/test/4.wav", "a/supplemental/5.wav", "b/6.wav"]
+    names += ["test/7.wav"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert [clip.path.name for clip in read_layout([tmp_path])] == ["1.wav", "6.wav"]
+    assert caplog.text.count("left out: ") == 5
+    assert len(read_layout([tmp_path], take_all=True)) == len(names)

@@ -26,6 +26,7 @@ from edge.ear.frontend import FrontendSettings, Samples
 from edge.ear.ring import HopPlan
 from edge.errors import SourceError
 from edge.judge.calibration import TooLittleSoundError
+from edge.source import OnNote, Pickup
 from tests.conftest import DEMO
 from tests.test_fit import windows
 
@@ -64,7 +65,7 @@ class QuickEar(Ear):
 def ear(monkeypatch: pytest.MonkeyPatch) -> Ear:
     """An ear for files whose names are how many seconds they last; what is damaged is so at its end."""
 
-    def blocks(path: Path, *, block_samples: int) -> Iterator[Samples]:
+    def blocks(path: Path, _pickup: Pickup, *, block_samples: int, on_note: OnNote) -> Iterator[Samples]:
         for _ in range(int(float(path.stem)) * RATE_HZ // block_samples):
             yield np.zeros(block_samples, np.float32)
         if path.suffix == ".damaged":

@@ -397,3 +397,58 @@ def test_what_was_said_within_a_column_is_gone(frontend: Frontend, rng: np.rando
     assert np.corrcoef(said, reversed_)[0, 1] < 0.7
     one, other = (pixels(picture_of(samples, frontend)).astype(int)[6:-6] for samples in (said, reversed_))
     assert np.abs(one - other).mean() < 0.02 * 255
+
+
+# --- One view of one tree, in an order that no clock can change ---
+
+
+def keep(store: ClipStore, number: int, source: str = "pump") -> None:
+    ear = Evidence(store, source)
+    for block in blocks(np.random.default_rng(number).normal(0, 0.1, 9 * RATE_HZ).astype(np.float32)):
+        ear.hear(block)
+    ear.opened(IDS[number], STARTED + 8)
+    ear.flush()
+
+
+def written(store: ClipStore, n: int) -> None:
+    deadline = time.monotonic() + 30
+    while store.written_clips + store.lost_clips < n:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_folder_that_is_a_link_counts_for_the_quota(stores: Callable[..., ClipStore], tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "pump").symlink_to(elsewhere)
+    (tmp_path / "clips" / "twice").symlink_to(elsewhere)
+    old = elsewhere / f"20260101T000000Z-{IDS[50]}.flac"
+    old.write_bytes(bytes(2 * MEGABYTE))
+    os.utime(old, (1e9, 1e9))
+    store = stores(quota_megabytes=2)
+    keep(store, 0)
+    written(store, 1)
+
+    assert not old.exists()
+    assert store.clips_bytes == sum(path.stat().st_size for path in elsewhere.iterdir())
+    assert len(list(elsewhere.iterdir())) == 2
+
+
+def test_the_newest_clip_stays_though_the_clock_says_1970(stores: Callable[..., ClipStore], tmp_path: Path) -> None:
+    """What is there was written by a clock that was right, or that was ahead by years."""
+    folder = tmp_path / "clips" / "pump"
+    folder.mkdir(parents=True)
+    ahead = time.time() + 1e9
+    for number in range(4):
+        path = folder / f"20260101T00000{number}Z-{IDS[50 + number]}.flac"
+        path.write_bytes(bytes(MEGABYTE))
+        os.utime(path, (ahead + number, ahead + number))
+    store = stores(quota_megabytes=4)
+    for number in range(3):
+        keep(store, number)
+        written(store, number + 1)
+
+    kept = {path.stem[-32:] for path in files(folder)}
+    assert {IDS[0], IDS[1], IDS[2]} <= kept
+    assert IDS[50] not in kept

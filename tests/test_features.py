@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edge.ear.frontend import Frontend, FrontendSettings
 from edge.errors import EarshotError
-from edge.source import read_samples
+from edge.source import Pickup, read_samples
 from tests.conftest import environment
 from trainer import features
 from trainer.dataset import Clip
@@ -48,9 +48,9 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the recordings that were read, as they are."""
     names: list[str] = []
 
-    def spy(path: Path) -> NDArray[np.float32]:
+    def spy(path: Path, pickup: Pickup) -> NDArray[np.float32]:
         names.append(path.name)
-        return read_samples(path)
+        return read_samples(path, pickup)
 
     monkeypatch.setattr(features, "read_samples", spy)
     return names

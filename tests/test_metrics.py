@@ -214,3 +214,14 @@ def test_the_kernel_counts_what_is_written(tmp_path: Path) -> None:
     assert written_bytes(counted) == 8192
     assert written_bytes(tmp_path / "nowhere") is None
     assert (written_bytes() or 0) >= 0
+
+
+def test_connections_that_say_nothing_take_no_files_and_keep_nobody_out(settings: MetricsSettings) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with served(settings, lambda: SNAPSHOT):
+        idle = [socket.create_connection((HOST, settings.port), 20) for _ in range(300)]
+        assert "earshot_source_up" in ask(settings)
+        ours = len(list(Path("/proc/self/fd").iterdir())) - before - len(idle)
+        assert ours < 100  # 32 that are held, and those that are just going
+        for each in idle:
+            each.close()

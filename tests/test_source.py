@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import SourceError
-from edge.source import SAMPLE_RATE_HZ, Block, FolderSource, PcmStream, SampleFormat, Samples, find_audio
+from edge.source import SAMPLE_RATE_HZ, Block, FolderSource, PcmStream, Pickup, SampleFormat, Samples, find_audio
 from edge.source import read_blocks as stream_blocks
 from tests.damage import KINDS, Damage, damaged_inputs, tone
 
@@ -23,7 +23,7 @@ RNG = np.random.default_rng(7)
 
 
 def read(path: Path, *, channel: int = 0, block_samples: int = 1600) -> Samples:
-    return np.concatenate(list(stream_blocks(path, channel=channel, block_samples=block_samples)))
+    return np.concatenate(list(stream_blocks(path, Pickup(channel), block_samples=block_samples)))
 
 
 def write(path: Path, samples: object, rate_hz: int = 16_000, subtype: str = "PCM_16", fmt: str | None = None) -> Path:
@@ -52,7 +52,7 @@ def odd_rate_flac(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(block_samples=st.integers(1, 70_000))
 @settings(max_examples=25, deadline=None)
 def test_samples_do_not_depend_on_the_block_size(odd_rate_flac: Path, block_samples: int) -> None:
-    blocks = list(stream_blocks(odd_rate_flac, channel=2, block_samples=block_samples))
+    blocks = list(stream_blocks(odd_rate_flac, Pickup(2), block_samples=block_samples))
 
     assert all(block.shape == (block_samples,) for block in blocks[:-1])
     assert 1 <= blocks[-1].size <= block_samples

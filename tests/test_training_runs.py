@@ -22,6 +22,7 @@ from torch import Tensor, device  # noqa: E402
 
 from edge.ear.frontend import FrontendSettings  # noqa: E402
 from edge.errors import EarshotError  # noqa: E402
+from edge.source import Pickup  # noqa: E402
 from tests.conftest import COMMAND, Ran, environment  # noqa: E402
 from trainer import runs, training  # noqa: E402
 from trainer.adacos import SubclusterAdacos  # noqa: E402
@@ -112,6 +113,16 @@ def test_both_terms_of_the_loss_are_logged(run: Path) -> None:
     for row in rows:
         assert row["loss"] == pytest.approx(row["softmax"] + TINY.centre_weight * row["centre"], abs=1e-3)
     assert rows[-1]["loss"] < rows[0]["loss"]
+
+
+def test_a_run_remembers_the_channel_and_another_is_another_run(clips: list[Clip], data: Path, tmp_path: Path) -> None:
+    second = read_layout([data], pickup=Pickup(1, -6.0))
+    runs.begin(tmp_path / "run", TINY, second, set(), None)
+    assert load_clips(tmp_path / "run") == second
+    with pytest.raises(EarshotError, match="begun with other data"):
+        runs.begin(tmp_path / "run", TINY, clips, set(), None)
+    runs.begin(tmp_path / "usual", TINY, clips, set(), None)
+    assert "pickup" not in (tmp_path / "usual" / "data.json").read_text()  # as runs of before have it
 
 
 def test_the_clips_of_a_run(run: Path, clips: list[Clip]) -> None:

@@ -36,11 +36,10 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-import soundfile
 from tqdm import tqdm
 
 from edge.errors import EarshotError
-from edge.source import SAMPLE_RATE_HZ, Samples, read_blocks
+from edge.source import AS_IT_IS, SAMPLE_RATE_HZ, Pickup, Samples, rate_in, read_blocks
 from trainer.dataset import Clip
 
 log = logging.getLogger(__name__)
@@ -141,7 +140,7 @@ def audit(
 
     for_training: a network will learn to tell the classes apart; where a finished detector is looked at, one will do.
     """
-    heard = listen([clip.path for clip in clips], cache=cache)
+    heard = listen([clip.path for clip in clips], cache=cache, pickup=clips[0].pickup if clips else AS_IT_IS)
     train = [clip for clip in clips if clip.split == "train"]
     test = [clip for clip in clips if clip.split == "test"]
     usable = [clip for clip in train if heard[clip.path].error is None]
@@ -397,8 +396,14 @@ def _duplicates(clips: Iterable[Clip], heard: Mapping[Path, Heard]) -> Iterator[
 # --- Listening ---
 
 
-def listen(paths: Sequence[Path], *, cache: Path | None = None) -> dict[Path, Heard]:
-    """Return what every recording is, decoding only those that are not in the cache as they are on disk now."""
+def listen(paths: Sequence[Path], *, cache: Path | None = None, pickup: Pickup = AS_IT_IS) -> dict[Path, Heard]:
+    """Return what every recording is, decoding only those that are not in the cache as they are on disk now.
+
+    What was heard of another channel, or at another gain, was another sound: a cache knows of one pickup.
+    """
+    if cache is not None and pickup != AS_IT_IS:
+        digest = hashlib.blake2b(repr(pickup).encode(), digest_size=4).hexdigest()
+        cache = cache.with_name(f"{cache.stem}-{digest}{cache.suffix}")
     known = _read_cache(cache)
     heard: dict[Path, Heard] = {}
     unheard: list[tuple[Path, list[int]]] = []
@@ -410,7 +415,7 @@ def listen(paths: Sequence[Path], *, cache: Path | None = None) -> dict[Path, He
         else:
             unheard.append((path, identity))
 
-    for (path, identity), result in zip(unheard, _each_heard([path for path, _ in unheard]), strict=True):
+    for (path, identity), result in zip(unheard, _each_heard([path for path, _ in unheard], pickup), strict=True):
         heard[path] = result
         if result.error is None:  # what cannot be read today, for want of a disk, may be well tomorrow
             known[str(path)] = {"identity": identity, "heard": asdict(result)}
@@ -419,26 +424,28 @@ def listen(paths: Sequence[Path], *, cache: Path | None = None) -> dict[Path, He
     return heard
 
 
-def _each_heard(paths: Sequence[Path]) -> Iterator[Heard]:
+def _each_heard(paths: Sequence[Path], pickup: Pickup) -> Iterator[Heard]:
+    hear = partial(_hear, pickup=pickup)
     bar: Callable[[Iterable[Heard]], Iterator[Heard]] = partial(
         tqdm, desc="check", total=len(paths), unit="clip", disable=None if len(paths) >= _WORTH_A_POOL else True
     )
     if len(paths) < _WORTH_A_POOL:
-        yield from bar(map(_hear, paths))
+        yield from bar(map(hear, paths))
         return
     # Spawned, not forked: the caller may have threads, and a fork would copy their locks.
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        yield from bar(pool.map(_hear, paths, chunksize=32))
+        yield from bar(pool.map(hear, paths, chunksize=32))
 
 
-def _hear(path: Path) -> Heard:
+def _hear(path: Path, pickup: Pickup) -> Heard:
     """Decode one recording as training and the device would, but at its own rate. Runs in a process of its own."""
     digest = hashlib.blake2b(digest_size=16)
     lowest, highest, n_samples, still = np.inf, -np.inf, 0, _Still()
     try:
-        rate_hz = _rate_of(path)
+        rate_hz = rate_in(path, pickup)
         # A rate that is too low is refused by name when it is asked for 16 kHz.
-        for samples in read_blocks(path, block_samples=_BLOCK_SAMPLES, sample_rate_hz=max(rate_hz, SAMPLE_RATE_HZ)):
+        wanted_hz = max(rate_hz, SAMPLE_RATE_HZ)
+        for samples in read_blocks(path, pickup, block_samples=_BLOCK_SAMPLES, sample_rate_hz=wanted_hz):
             digest.update(samples.tobytes())
             lowest, highest = min(lowest, float(samples.min())), max(highest, float(samples.max()))
             n_samples += samples.size
@@ -452,19 +459,6 @@ def _hear(path: Path) -> Heard:
         still_samples=still.longest,
         digest=digest.hexdigest(),
     )
-
-
-def _rate_of(path: Path) -> int:
-    """Return the sampling rate that is written in a file, 0 where none can be read: `read_blocks` will say why."""
-    try:
-        # By its descriptor, for names that libsndfile cannot read; and not a pipe, which would block.
-        if not path.is_file():
-            return 0
-        with path.open("rb", buffering=0) as file, soundfile.SoundFile(file.fileno(), closefd=False) as sound:
-            rate_hz: int = sound.samplerate
-            return rate_hz
-    except (OSError, soundfile.LibsndfileError):
-        return 0
 
 
 class _Still:

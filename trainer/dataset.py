@@ -15,14 +15,14 @@ import logging
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Self
 
-from edge.detector import Label, Named, Split, parse_name, whole_of
+from edge.detector import Label, Named, Split, only_normal, parse_name, whole_of
 from edge.errors import EarshotError, SourceError
 from edge.judge import Domain
-from edge.source import find_audio
+from edge.source import AS_IT_IS, Pickup, find_audio
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ Truth = Mapping[tuple[str, str], tuple[Label, str]]
 
 @dataclass(frozen=True, order=True)
 class Clip:
-    """One recording and what its name says. `label` is None where nothing tells it."""
+    """One recording and what its name says. `label` is None where nothing tells it; `pickup` is how it is heard."""
 
     path: Path
     machine: str
@@ -49,6 +49,20 @@ class Clip:
     split: Split
     label: Label | None
     attributes: str = ""
+    pickup: Pickup = AS_IT_IS
+
+    def as_row(self) -> dict[str, Any]:
+        """Return it as JSON has it; without `pickup` where it is heard as it is, as rows of before have it."""
+        row = {**asdict(self), "path": str(self.path)}
+        if self.pickup == AS_IT_IS:
+            del row["pickup"]
+        return row
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> Self:
+        """Return what `as_row` gave; other keys are somebody else's. Raises KeyError or TypeError for what is none."""
+        own = {each.name: row[each.name] for each in fields(cls) if each.name != "pickup"}
+        return cls(**{**own, "path": Path(row["path"]), "pickup": Pickup(**row.get("pickup", {}))})
 
     @property
     def name(self) -> str:
@@ -66,12 +80,18 @@ class Clip:
         return f"{self.name}/{whole_of(self.attributes) or self.path.stem}"
 
 
-def read_layout(paths: Iterable[Path], ground_truth: Path | None = None) -> list[Clip]:
+def read_layout(
+    paths: Iterable[Path], ground_truth: Path | None = None, pickup: Pickup = AS_IT_IS, *, take_all: bool = False
+) -> list[Clip]:
     """Return every clip below the given folders, sorted by path; a folder that is given twice is read once.
 
     ground_truth: folder with `ground_truth_<machine>_section_<nn>_<domain>_test.csv`, as the evaluator of 2021 has them
     (two columns, no header: the file's name; 0 for normal, 1 for an anomaly). Every test clip of the machines and
     sections that are in it must be there.
+
+    pickup: how all of them are to be heard.
+    take_all: recordings in a folder of classes that their names call a fault or a test are taken for
+    normal sound, too; else they are left out.
 
     Raises EarshotError that names the folder or the file where the layout is not one of those above, where two roots
     have different files for one clip, and the file and line where a label cannot be read or contradicts a name.
@@ -82,7 +102,9 @@ def read_layout(paths: Iterable[Path], ground_truth: Path | None = None) -> list
             known = machines.setdefault(folder.name, [])
             if folder not in known:
                 known.append(folder)
-    clips = sorted(clip for folders in machines.values() for clip in _read_together(folders))
+    clips = sorted(clip for folders in machines.values() for clip in _read_together(folders, take_all))
+    if pickup != AS_IT_IS:
+        clips = [replace(clip, pickup=pickup) for clip in clips]
     return clips if ground_truth is None else _labelled(clips, read_ground_truth(ground_truth), ground_truth)
 
 
@@ -187,7 +209,7 @@ def _labelled(clips: Sequence[Clip], truth: Truth, folder: Path) -> list[Clip]:
 def _machine_folders(path: Path) -> list[Path]:
     """Return the folder itself if it is a machine or holds classes, the machines in it, or those in the roots in it."""
     folders = _folders_in(path)
-    if any(folder.name in _SPLITS for folder in folders):
+    if _is_machine(path):
         return [path]
     machines = [folder for folder in folders if _is_machine(folder)]
     if machines:
@@ -202,7 +224,20 @@ def _machine_folders(path: Path) -> list[Path]:
 
 
 def _is_machine(folder: Path) -> bool:
-    return any((folder / split).is_dir() for split in _SPLITS)
+    """Whether a folder has train/ or test/ of the layout in it. One of them among other folders, without the names of
+    DCASE in it, is a class: of locomotives, say."""
+    splits = [folder / split for split in _SPLITS if (folder / split).is_dir()]
+    if len(splits) != 1:
+        return bool(splits)
+    others = {each.name for each in _visible_folders(folder)} - {splits[0].name, "supplemental"}
+    return not others or _has_dcase_names(splits[0])
+
+
+def _has_dcase_names(folder: Path) -> bool:
+    try:
+        return any(parse_name(file) is not None for file in find_audio(folder))
+    except SourceError:
+        return True  # it is empty: who made it meant the layout, and is told so
 
 
 def _name_left_out(folders: Iterable[Path]) -> None:
@@ -228,7 +263,7 @@ def _visible_folders(path: Path) -> list[Path]:
     return [folder for folder in sorted(path.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
 
 
-def _read_together(folders: Sequence[Path]) -> Iterator[Clip]:
+def _read_together(folders: Sequence[Path], take_all: bool) -> Iterator[Clip]:
     """Yield the clips of one machine from all its folders, which may not disagree."""
     is_machine = [_is_machine(folder) for folder in folders]
     for folder, this in zip(folders[1:], is_machine[1:], strict=True):
@@ -240,7 +275,7 @@ def _read_together(folders: Sequence[Path]) -> Iterator[Clip]:
 
     seen: dict[tuple[str, ...], tuple[Path, Path]] = {}
     for folder in folders:
-        for clip in _read(folder):
+        for clip in _read(folder, take_all):
             root, path = seen.setdefault(_identity(clip), (folder, clip.path))
             if root != folder:
                 raise EarshotError(
@@ -255,9 +290,9 @@ def _identity(clip: Clip) -> tuple[str, ...]:
     return clip.split, clip.section, clip.path.stem.removesuffix(f"_{clip.attributes}")
 
 
-def _read(path: Path) -> Iterator[Clip]:
+def _read(path: Path, take_all: bool) -> Iterator[Clip]:
     folders = _folders_in(path)
-    return _read_machine(path, folders) if _is_machine(path) else _read_classes(path, folders)
+    return _read_machine(path, folders) if _is_machine(path) else _read_classes(path, folders, take_all)
 
 
 def _read_machine(path: Path, folders: list[Path]) -> Iterator[Clip]:
@@ -289,7 +324,9 @@ def _refuse_misplaced(file: Path, folder: Path, named: Named) -> None:
         raise EarshotError(f"{file}: a {named.domain} clip among those of {folder.name}: expected {wanted} in its name")
 
 
-def _read_classes(path: Path, folders: list[Path]) -> Iterator[Clip]:
+def _read_classes(path: Path, folders: list[Path], take_all: bool) -> Iterator[Clip]:
     for folder in folders:
-        for file in find_audio(folder):
+        # A class may be called what it likes, but for `test` and its like: broken glass is a sound.
+        root = path if folder.name in {*_SPLITS, "supplemental"} else folder
+        for file in find_audio(folder) if take_all else only_normal(find_audio(folder), root):
             yield Clip(file, path.name, folder.name, "source", "train", "normal")

@@ -3,14 +3,16 @@
     <folder>/<frontend>.f32      rows of float32, a frame a row, appended and never changed
     <folder>/<frontend>.jsonl    a line a recording: its path, what it was when it was read, its first row, how many
 
-The name is the fingerprint of the frontend, its REVISION in it. A recording is known by size, times of change and
-inode: one that was written to, replaced or restored is read again. The rows come before the line that tells of them, so
+The name is the fingerprint of the frontend, its REVISION in it, and of channel and gain where they are not the usual
+ones. A recording is known by size, times of change and inode: one that was written to, replaced or restored is read
+again. The rows come before the line that tells of them, so
 that a kill, or a power cut, leaves at most rows that nobody knows of; the next writer cuts them off. One process writes
 at a time, the others wait. What is read is mapped into memory: data may be larger than memory. Rows of recordings that
 are gone stay; deleting the folder is always safe.
 """
 
 import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -30,7 +32,7 @@ from tqdm import tqdm
 
 from edge.ear import Features, Frontend, FrontendSettings
 from edge.errors import EarshotError
-from edge.source import read_samples
+from edge.source import AS_IT_IS, Pickup, read_samples
 from trainer.dataset import Clip
 
 log = logging.getLogger(__name__)
@@ -86,7 +88,7 @@ def compute_features(clips: Sequence[Clip], settings: FrontendSettings, folder: 
     A recording that cannot be used is logged by name and left out. Raises EarshotError if none is left, or if the
     folder cannot be written to.
     """
-    cache = _Cache(folder, settings)
+    cache = _Cache(folder, settings, clips[0].pickup if clips else AS_IT_IS)
     paths = list(dict.fromkeys(clip.path for clip in clips))
     index, skipped = cache.read(), dict[Path, str]()
     if any(not index.has(path) for path in paths):
@@ -149,13 +151,16 @@ class _Index:
 class _Cache:
     """The two files of one frontend."""
 
-    def __init__(self, folder: Path, settings: FrontendSettings) -> None:
+    def __init__(self, folder: Path, settings: FrontendSettings, pickup: Pickup) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise EarshotError(f"{folder}: features cannot be written there: {error.strerror or error}") from error
         self._settings = settings
+        self._pickup = pickup
         name = settings.fingerprint[:16]
+        if pickup != AS_IT_IS:
+            name += f"-{hashlib.blake2b(repr(pickup).encode(), digest_size=4).hexdigest()}"
         self._data, self._lines, self._lock = (folder / f"{name}.{suffix}" for suffix in ("f32", "jsonl", "lock"))
         self._row_bytes = settings.n_mels * np.dtype(np.float32).itemsize
 
@@ -187,7 +192,8 @@ class _Cache:
     def append(self, index: _Index, paths: Sequence[Path]) -> dict[Path, str]:
         """Compute these recordings, write them and put them into the index; return why some have no frames."""
         skipped: dict[Path, str] = {}
-        results = iter(tqdm(_compute(paths, self._settings), "features", len(paths), unit="clip", leave=False))
+        computed = _compute(paths, self._settings, self._pickup)
+        results = iter(tqdm(computed, "features", len(paths), unit="clip", leave=False))
         with self._data.open("ab") as data, self._lines.open("ab") as lines:
             data.truncate(index.n_rows * self._row_bytes)
             lines.truncate(index.n_bytes)
@@ -225,8 +231,8 @@ Result = tuple[Path, _Identity | None, Frames | str]
 """A recording, what it was when it was read, and its frames or why there are none."""
 
 
-def _compute(paths: Sequence[Path], settings: FrontendSettings) -> Iterator[Result]:
-    jobs = [(path, settings) for path in paths]
+def _compute(paths: Sequence[Path], settings: FrontendSettings, pickup: Pickup) -> Iterator[Result]:
+    jobs = [(path, settings, pickup) for path in paths]
     if len(jobs) <= FEW_CLIPS:
         yield from map(_frames_of, jobs)
         return
@@ -235,12 +241,12 @@ def _compute(paths: Sequence[Path], settings: FrontendSettings) -> Iterator[Resu
         yield from pool.map(_frames_of, jobs, chunksize=8)
 
 
-def _frames_of(job: tuple[Path, FrontendSettings]) -> Result:
+def _frames_of(job: tuple[Path, FrontendSettings, Pickup]) -> Result:
     """Compute one recording. May run in a process of its own."""
-    path, settings = job
+    path, settings, pickup = job
     identity = _settled_identity(path)
     try:
-        samples = read_samples(path)
+        samples = read_samples(path, pickup)
     except EarshotError as error:
         return path, identity, str(error)
     if samples.size < settings.frame_samples:

@@ -55,7 +55,7 @@ def _heard(
     too_little: list[str] = []
     for name in tqdm(wanted, "fit", unit="section"):
         own = [
-            Recording(clip.path, clip.recording, clip.domain, trained_on=clip.path not in held_out)
+            Recording(clip.path, clip.recording, clip.domain, trained_on=clip.path not in held_out, pickup=clip.pickup)
             for clip in clips
             if clip.name == name and clip.split == "train"
         ]

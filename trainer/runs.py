@@ -18,7 +18,7 @@ import platform
 import subprocess
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -87,8 +87,7 @@ def _clip_row(clip: Clip, is_held_out: bool) -> Row:
         size, mtime_ns = stat.st_size, stat.st_mtime_ns
     except OSError:  # training will say so, and leave it out
         size, mtime_ns = None, None
-    own = {**asdict(clip), "path": str(clip.path)}
-    return {**own, "held_out": is_held_out, "size": size, "mtime_ns": mtime_ns}
+    return {**clip.as_row(), "held_out": is_held_out, "size": size, "mtime_ns": mtime_ns}
 
 
 def _begin_start(path: Path, start: Path | None, *, is_new: bool) -> None:
@@ -125,10 +124,7 @@ def save_network(run: Path, weights: Weights, settings: NetworkSettings, classes
 
 def load_clips(run: Path) -> list[Clip]:
     """Return the clips that a run was begun with, those held out among them."""
-    names = [field.name for field in fields(Clip)]
-    return [
-        Clip(**{**{name: row[name] for name in names}, "path": Path(row["path"])}) for row in _rows(run / "data.json")
-    ]
+    return [Clip.of_row(row) for row in _rows(run / "data.json")]
 
 
 def load_held_out(run: Path) -> set[Path]:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict
 from functools import partial
 from importlib import metadata
@@ -25,11 +25,14 @@ from edge import __version__, clock
 from edge.commands.check_broker import broker_steps
 from edge.commands.steps import Doubt, Step, Trouble, look
 from edge.config import Config, FolderSettings, MicrophoneSettings, SourceSettings, StdinSettings, load
-from edge.daemon import openers
-from edge.errors import EarshotError
-from edge.source import SAMPLE_RATE_HZ, Samples, describe_input, find_audio
+from edge.daemon import openers, pickup_of
+from edge.errors import EarshotError, SourceError, shown
+from edge.source import SAMPLE_RATE_HZ, Samples, describe_input, find_audio, seconds_in
 
 LISTEN_SECONDS: Final = 2.0
+
+LOOKED_AT: Final = 50
+"""Recordings of a folder whose length is looked at: what a recorder writes is of one length."""
 
 CLIPPED: Final = 0.999
 MOST_CLIPPED: Final = 1e-3
@@ -191,10 +194,31 @@ def _detector(source: SourceSettings) -> str:
     detector = detectors.read(source.detector)
     verify(detector)
     section = detector.section(source.section)
+    if words := detector.mismatch(pickup_of(source)):
+        raise Doubt(words, "give the source that channel and gain, or enrol anew with these: --channel, --gain-db")
+    if isinstance(source, FolderSettings) and source.watch == "all":
+        _long_enough(source, detector.plan.window_samples / detector.frontend.sample_rate_hz)
     return f"{detector.card.name} {detector.card.version}, {section.card.name}, golden recording scores as it should"
 
 
+def _long_enough(source: FolderSettings, window_seconds: float) -> None:
+    """Doubt a folder of recordings that are all shorter than a window: each stands for itself, and none is judged."""
+    lengths = []
+    for path in find_audio(source.path)[:LOOKED_AT]:
+        with suppress(SourceError):
+            lengths.append(seconds_in(path, pickup_of(source)))
+    known = [seconds for seconds in lengths if seconds is not None]
+    if known and len(known) == len(lengths) and max(known) < window_seconds:
+        raise Doubt(
+            f"the recordings in {shown(source.path)} are shorter than a window of {window_seconds:g} s, the longest of "
+            f"{len(known)} {max(known):.2f} s: none of them can be judged",
+            "let the recorder write longer ones",
+        )
+
+
 def _source(source: SourceSettings) -> str:
+    if isinstance(source, FolderSettings) and source.watch == "new" and source.path.is_dir():
+        return f"what comes into {shown(source.path)}"
     if isinstance(source, FolderSettings):
         return f"{len(find_audio(source.path))} recordings in {source.path}"
     if isinstance(source, MicrophoneSettings):
@@ -232,7 +256,7 @@ def _hear(source: SourceSettings, n_samples: int) -> Samples:
     """Return the first `n_samples` of a source, fewer if it ends before."""
     pieces, n_heard = [np.zeros(0, np.float32)], 0
     if isinstance(source, FolderSettings):
-        source = source.model_copy(update={"realtime": False, "loop": False})
+        source = source.model_copy(update={"realtime": False, "loop": False, "watch": "all"})
     with closing(openers([source])[source.name]()) as opened, closing(opened.blocks()) as blocks:  # type: ignore[type-var]  # generators
         for block in blocks:
             pieces.append(block.samples)

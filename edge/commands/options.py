@@ -1,8 +1,11 @@
-"""Options that several commands share."""
+"""Options that several commands share, and where they write."""
 
+import functools
+import os
+import stat
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import IO
@@ -10,16 +13,14 @@ from typing import IO
 import click
 
 from edge.config import EventSettings, load
-from edge.errors import EarshotError
+from edge.errors import EarshotError, shown
+from edge.source import Pickup
 
 detector_option = click.option(
     "--detector", "detector_path", required=True, type=click.Path(path_type=Path), help="Detector folder."
 )
 section_option = click.option(
     "--section", help="machine/NN, or NN; without it the one in the file's DCASE name, or the only one there is."
-)
-channel_option = click.option(
-    "--channel", type=click.IntRange(min=0), default=0, show_default=True, help="Channel to listen to, counted from 0."
 )
 false_alarms_per_week_option = click.option(
     "--false-alarms-per-week",
@@ -35,16 +36,51 @@ event_config_option = click.option(
 )
 
 
+def pickup_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --channel, --gain-db and --salvage to a command, which is handed them as one `pickup`."""
+
+    @click.option(
+        "--channel",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Channel to listen to, counted from 0.",
+    )
+    @click.option(
+        "--gain-db",
+        type=click.FloatRange(-200, 100),
+        default=0.0,
+        show_default=True,
+        help="Make recordings so much louder, in dB: for floats of another full scale than 1.",
+    )
+    @click.option("--salvage", is_flag=True, help="Take what there is of recordings that are cut off or damaged.")
+    @functools.wraps(command)
+    def with_pickup(*args: object, channel: int, gain_db: float, salvage: bool, **more: object) -> None:
+        command(*args, pickup=Pickup(channel, gain_db, salvage), **more)
+
+    return with_pickup
+
+
 def event_settings(config_path: Path | None) -> EventSettings:
     """Return the `event` of a configuration, or the defaults."""
     return EventSettings() if config_path is None else load(config_path).event
+
+
+def cell(text: object) -> str:
+    """Return text as a cell of a table: what steers a terminal is spelled, and nothing is a formula to a spreadsheet.
+
+    > a cell that begins with = + - @ is quoted by a single quote (OWASP, CSV injection)
+    """
+    told = shown(text)
+    return f"'{told}" if told.startswith(("=", "+", "-", "@")) else told
 
 
 @contextmanager
 def open_output(path: Path) -> Iterator[IO[str]]:
     """Open a text file that appears under its name only when it is complete; `-` is stdout.
 
-    Names of files go out as the bytes that they are, UTF-8 or not.
+    A link stays a link, and a file that was there hands its owner and mode on. What is no regular file, such as a
+    device or a pipe, is written to as it is. Names of files go out as the bytes that they are, UTF-8 or not.
     Raises EarshotError if it cannot be written.
     """
     if str(path) == "-":
@@ -52,12 +88,28 @@ def open_output(path: Path) -> Iterator[IO[str]]:
             sys.stdout.reconfigure(errors="surrogateescape")
         yield sys.stdout
         return
-    part = path.with_name(f".{path.name}.part")
+    try:
+        with _opened(Path(os.path.realpath(path))) as stream:
+            yield stream
+    except OSError as error:
+        raise EarshotError(f"{shown(path)}: cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[str]]:
+    before = path.stat() if path.exists() else None
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    if before is not None and not stat.S_ISREG(before.st_mode):
+        with path.open("w", encoding="utf-8", errors="surrogateescape") as stream:
+            yield stream
+        return
     try:
         with part.open("w", encoding="utf-8", errors="surrogateescape") as stream:
+            if before is not None:
+                with suppress(PermissionError):  # another's file, in a folder of ours
+                    os.fchown(stream.fileno(), before.st_uid, before.st_gid)
+                os.fchmod(stream.fileno(), stat.S_IMODE(before.st_mode))
             yield stream
         part.replace(path)
-    except OSError as error:
-        raise EarshotError(f"{path}: cannot be written: {error.strerror}") from error
     finally:
         part.unlink(missing_ok=True)

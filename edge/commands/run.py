@@ -44,6 +44,11 @@ def _run(read: Callable[[], Config], seconds: float | None, as_json: bool) -> No
             sys.stdout.flush()
         except BrokenPipeError:  # the reader has left, as `head` does
             service.stop()
+        except OSError as error:  # a full disk behind `>`: said once, by whom our exception reaches
+            failures.append(error)
+            service.stop()
+
+    failures: list[OSError] = []
 
     keep_one_small_heap()
     service = Service(read, print_record if as_json else None)
@@ -51,6 +56,8 @@ def _run(read: Callable[[], Config], seconds: float | None, as_json: bool) -> No
         signal.signal(number, lambda *_: service.stop())
     signal.signal(signal.SIGHUP, lambda *_: service.reload())
     service.run(seconds)
+    if failures:
+        raise failures[0]
 
 
 def _run_demo(config: Config, seconds: float | None, as_json: bool) -> None:

@@ -113,6 +113,7 @@ Section = Annotated[
 Channel = Annotated[int, Field(ge=0, le=1023)]
 RateHz = Annotated[int, Field(ge=SAMPLE_RATE_HZ, le=HIGHEST_RATE_HZ)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+GainDb = Annotated[float, Field(ge=-200, le=100)]
 
 
 # --- The settings, in the order of config.yaml. Defaults are explained there. ---
@@ -132,6 +133,15 @@ class FolderSettings(_AnySource):
     path: ConfigPath
     realtime: bool = True
     loop: bool = False
+    watch: Literal["all", "new"] = "all"
+    gain_db: GainDb = 0.0
+    salvage: bool = False
+
+    @model_validator(mode="after")
+    def _new_ones_once(self) -> Self:
+        if self.loop and self.watch == "new":
+            raise ValueError("loop true and watch new: expected one of them: a new recording is heard once")
+        return self
 
 
 class StdinSettings(_AnySource):
@@ -141,6 +151,7 @@ class StdinSettings(_AnySource):
     rate_hz: RateHz = SAMPLE_RATE_HZ
     channels: Annotated[int, Field(ge=1, le=1024)] = 1
     format: Literal["s16le", "s24le", "s32le", "f32le"] = "s16le"
+    gain_db: GainDb = 0.0
 
     @model_validator(mode="after")
     def _channel_exists(self) -> Self:

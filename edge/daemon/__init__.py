@@ -1,16 +1,20 @@
 """The whole line at work: a thread a source, one publisher, systemd told. No other wing sees all stages.
 
     daemon       makes the parts, starts them, says how they are, ends them in order
-    listener     one source, and what its sound goes through
     service      a daemon until it is told to stop, and a new one at each reload
     opening      sources by their settings
+    listener     one source, and the rooms that its sound goes through:
+    lasting      its life: opened, lost, opened again
+    hearing      its sound, judged
+    telling      what happened, told
+    asked        what people ask of it, until its next sound
 
-`notify` talks to systemd, and `allocator` keeps the heap small.
+`happening` and `payloads` are what they give each other and the world. `notify` talks to systemd, and `allocator` keeps
+the heap small.
 """
 
-from edge.daemon import payloads
 from edge.daemon.allocator import keep_freed_memory, keep_one_small_heap
-from edge.daemon.opening import openers
+from edge.daemon.opening import openers, pickup_of
 from edge.daemon.payloads import Record
 from edge.daemon.service import Service
 
@@ -20,5 +24,5 @@ __all__ = [
     "keep_freed_memory",
     "keep_one_small_heap",
     "openers",
-    "payloads",
+    "pickup_of",
 ]

@@ -37,6 +37,8 @@ class Hearing:
         self._recording: str | None = None
         self._begun_sample = 0
         self._unwell = False
+        self._window_seconds = detector.plan.window_samples / SAMPLE_RATE_HZ
+        self._recording_seconds = math.inf
 
     def begin(self, block: Block) -> list[Happening]:
         """Nothing connects `block`, which is heard next, to what came before."""
@@ -44,17 +46,24 @@ class Hearing:
             self._sensor.reset()
             self.judge.forget()
         events = self.judge.interrupt("source_lost")
+        too_short = self._too_short if block.starts_anew else None
+        if block.starts_anew:
+            self._recording_seconds = 0.0
         self._line.reset()
         self._recording, self._begun_sample = block.recording, block.start_sample
         self._unwell = False
-        return [*events, Standing("filling")]
+        return [*events, Standing("degraded", too_short) if too_short else Standing("filling")]
 
     def hear(self, block: Block) -> list[Happening]:
         """Judge the windows that a block completes. One that starts anew has to be announced to `begin`."""
         end = block.time + block.samples.size / SAMPLE_RATE_HZ
+        self._recording_seconds += block.samples.size / SAMPLE_RATE_HZ
         arrived = time.monotonic() if isinstance(self._settings, MicrophoneSettings) else None
         if (fault := self._sensor.hear(block.samples, arrived)) is not None:
-            self._unwell = True
+            if self._sensor.is_dead and not self._unwell:
+                self._read(block.samples)  # those windows have no score, and the first that is whole again has
+            else:
+                self._unwell = True
             return [*self._distrust(fault), self._moment(end)]
 
         happened = self.begin(block) if self._unwell else []  # what was heard before is no part of any window
@@ -80,7 +89,15 @@ class Hearing:
         """Nothing more is heard: whatever was open is closed, and the sensor gets another chance."""
         events = self.judge.interrupt(lost.why)
         self._sensor.reset()
-        return [*events, Standing("lost", lost.reason), self._moment(None)]
+        reason = "; ".join([lost.reason, *([self._too_short] if self._too_short else [])])
+        return [*events, Standing(lost.status, reason), self._moment(None)]
+
+    @property
+    def _too_short(self) -> str | None:
+        """Say so if the newest recording of a folder was shorter than a window: each stands for itself."""
+        if not isinstance(self._settings, FolderSettings) or self._recording_seconds >= self._window_seconds:
+            return None
+        return f"recordings shorter than {self._window_seconds:g} s"
 
     def _distrust(self, fault: str | None) -> list[Happening]:
         """Whatever this is, it is not the machine."""

@@ -4,9 +4,9 @@ import random
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
-from edge.config import SourceSettings, StdinSettings
+from edge.config import FolderSettings, SourceSettings, StdinSettings
 from edge.errors import SourceError
 from edge.judge import Reason
 from edge.source import Block, Microphone, Source, wait_for_change
@@ -16,12 +16,20 @@ RETRY_SECONDS: Final = (1.0, 30.0)
 card comes or goes."""
 
 
+LOOK_SECONDS: Final = 5.0
+"""How often a folder is asked for new recordings: a file that comes has not to grow for as long, anyway."""
+
+
 @dataclass(frozen=True)
 class Lost:
-    """Nothing more is heard, until a block comes that starts anew. `why`: in the words of an episode that this ends."""
+    """Nothing more is heard, until a block comes that starts anew. `why`: in the words of an episode that this ends.
+
+    status: `waiting` where nothing is wrong, and more will come
+    """
 
     reason: str
     why: Reason
+    status: Literal["lost", "waiting"] = "lost"
 
 
 class LastingSource:
@@ -58,10 +66,19 @@ class LastingSource:
                 source.close()
 
             stopped = self._stop.is_set()
+            if fault is None and not stopped and self._waits_for_more:
+                yield Lost("for the next recording", "source_lost", "waiting")
+                if not self._stop.wait(LOOK_SECONDS):
+                    continue
+                stopped = True
             yield Lost("shutting down", "shutdown") if stopped else Lost(fault or "the sound has ended", "source_lost")
             if fault is None or isinstance(self._settings, StdinSettings):
                 return
             wait_seconds = self._wait(wait_seconds)
+
+    @property
+    def _waits_for_more(self) -> bool:
+        return isinstance(self._settings, FolderSettings) and self._settings.watch == "new"
 
     def close(self) -> None:
         """Wake the source if it waits for sound, so that `heard` can end."""

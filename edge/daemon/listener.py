@@ -7,6 +7,7 @@
 One thread carries a block from end to end; others may ask how it is, hand in what a person asks for, and end it.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -19,6 +20,7 @@ from edge.daemon.happening import Happening, Moment, Standing
 from edge.daemon.hearing import Hearing
 from edge.daemon.lasting import LastingSource, Lost
 from edge.daemon.notify import Progress
+from edge.daemon.opening import pickup_of
 from edge.daemon.payloads import Origin, Record
 from edge.daemon.telling import Telling
 from edge.detector import Detector, Reading
@@ -26,6 +28,8 @@ from edge.judge import Event
 from edge.memory import ClipStore, Evidence
 from edge.source import SAMPLE_RATE_HZ, Block, Source
 from edge.voice import Command, Publisher, SourceSnapshot
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -67,6 +71,8 @@ class Listener:
         """Open nothing. Raises DetectorError or ConfigError where detector and settings do not fit."""
         self.name = settings.name
         section = detector.section(settings.section)
+        if words := detector.mismatch(pickup_of(settings)):
+            log.warning("%s: %s", self.name, words)
         self._hop_seconds = detector.plan.hop_seconds
         self._evidence = Evidence(clips, self.name, partial(publisher.image, self.name)) if clips else None
         self._source = LastingSource(settings, open_source, stop)

@@ -5,6 +5,8 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
 
 from edge import clock
 from edge.daemon import payloads
@@ -15,6 +17,8 @@ from edge.memory import Evidence
 from edge.voice import Acknowledge, Publisher, Shelve, Threshold
 
 log = logging.getLogger(__name__)
+
+_Heard = TypeVar("_Heard", Event, Moment)
 
 
 class Telling:
@@ -65,7 +69,9 @@ class Telling:
                 self._evidence.opened(event.id, event.time)
             clip = self._evidence.clip_name(event.id)
 
-        payload = payloads.event_of(self._origin, event, epoch=clock.utc(0.0), clip=clip, clock_synced=clock.synced())
+        payload = payloads.event_of(
+            self._origin, _heard(event), epoch=clock.utc(0.0), clip=clip, clock_synced=clock.synced()
+        )
         self._publisher.event(source, payload)
         self._publisher.anomaly(source, event.kind != "closed")
         self._record({"type": "event", **payload})
@@ -76,18 +82,20 @@ class Telling:
 
     def _tell_standing(self, standing: Standing) -> None:
         source, is_lost = self._origin.source, standing.status == "lost"
-        if is_lost and self._evidence is not None:
+        if not standing.hears and self._evidence is not None:
             self._evidence.flush()
-        if standing != self.standing:
+        is_new = standing != self.standing
+        if is_new:
             # Said once, not at each attempt: a card that is away for a month would fill the journal.
             unwell = standing.status in ("lost", "degraded") and not self._stop.is_set()
             log.log(logging.WARNING if unwell else logging.INFO, "%s: %s", source, standing)
             self.standing = standing
             self._state_due = -math.inf
-        if is_lost or standing.status == "filling":  # an end, or a beginning
+        if is_lost or standing.status == "filling" or (is_new and standing.status == "waiting"):  # an end, a beginning
             self._publisher.availability(source, not is_lost)
 
     def _tell_moment(self, moment: Moment) -> None:
+        moment = _heard(moment)
         if moment.reading is not None:
             self._record(payloads.reading_of(self._origin, moment, moment.reading, epoch=clock.utc(0.0)))
         elif self.standing.status == "listening":
@@ -98,3 +106,9 @@ class Telling:
             self._state_due = now + self._state_seconds
             payload = payloads.state_of(self._origin, self.standing, moment, epoch=clock.utc(0.0))
             self._publisher.state(self._origin.source, payload)
+
+
+def _heard(what: _Heard) -> _Heard:
+    """Return it with a time that is not later than now: a pipe or a folder may be read faster than it sounded."""
+    now = time.monotonic()
+    return replace(what, time=now) if what.time > now else what

@@ -10,7 +10,7 @@
 """
 
 from edge.detector import folder
-from edge.detector.archive import BLOCK_SAMPLES, readings_of, score_file
+from edge.detector.archive import BLOCK_SAMPLES, FileScore, judge_file, readings_of, score_file
 from edge.detector.enrolment import (
     Promise,
     Recording,
@@ -27,12 +27,22 @@ from edge.detector.folder import Card, Detector, Section, SectionCard, file_sha2
 from edge.detector.golden import golden_scores, verify
 from edge.detector.judge import Judge
 from edge.detector.line import Line, Reading
-from edge.detector.naming import Label, Named, Split, parse_name, section_of, whole_of
+from edge.detector.naming import (
+    Label,
+    Named,
+    Split,
+    machines_in,
+    only_normal,
+    parse_name,
+    section_of,
+    whole_of,
+)
 
 __all__ = [
     "BLOCK_SAMPLES",
     "Card",
     "Detector",
+    "FileScore",
     "Judge",
     "Label",
     "Line",
@@ -49,10 +59,13 @@ __all__ = [
     "file_sha256",
     "folder",
     "golden_scores",
+    "judge_file",
     "learn_section",
+    "machines_in",
     "measure",
     "measure_normal",
     "normal_windows",
+    "only_normal",
     "parse_name",
     "read",
     "readings_of",

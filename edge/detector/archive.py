@@ -1,40 +1,145 @@
 """Recordings through the same line as live sound: every window of a file, or one score for all of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from edge.detector.line import Line, Reading
-from edge.errors import EarshotError
+from edge.ear import HopPlan, Samples, still_stretches
+from edge.errors import EarshotError, shown
 from edge.judge import ScoreName
-from edge.source import read_blocks
+from edge.source import AS_IT_IS, Note, OnNote, Pickup, read_blocks, say_once
 
 BLOCK_SAMPLES: Final = 1 << 16
 """About eight hops at once; any number gives the same readings."""
 
+LEAST_PART: Final = 0.25
+"""Of a window: a part of a recording that is shorter says nothing of a machine, however often it is repeated."""
 
-def readings_of(line: Line, path: Path, *, channel: int = 0, block_samples: int = BLOCK_SAMPLES) -> Iterator[Reading]:
+FADE_SECONDS: Final = 0.01
+"""How long two ends that are put together overlap: a step between them would be a knock."""
+
+_GATHERED_SECONDS: Final = 60.0
+"""What is looked through for stretches of one value at once."""
+
+
+@dataclass(frozen=True)
+class FileScore:
+    """What became of one recording.
+
+    scores  each the mean over its windows; none where no part of it could be trusted
+    notes   what is odd about it, and what was left out
+    """
+
+    scores: Mapping[ScoreName, float]
+    notes: tuple[str, ...] = ()
+
+
+def readings_of(
+    line: Line,
+    path: Path,
+    pickup: Pickup = AS_IT_IS,
+    *,
+    block_samples: int = BLOCK_SAMPLES,
+    on_note: OnNote | None = None,
+) -> Iterator[Reading]:
     """Yield the readings of a recording, which stands for itself: the line is reset before it.
 
     Raises SourceError, perhaps after some readings: a file has a score only if it was read to its end.
     """
     line.reset()
-    for samples in read_blocks(path, channel=channel, block_samples=block_samples):
+    for samples in read_blocks(path, pickup, block_samples=block_samples, on_note=on_note):
         yield from line.feed(samples)
 
 
-def score_file(line: Line, path: Path, *, channel: int = 0) -> dict[ScoreName, float]:
-    """Return every score of a recording: the mean over its windows (the B segments of the paper's Eq. 4).
+def score_file(line: Line, path: Path, pickup: Pickup = AS_IT_IS) -> Mapping[ScoreName, float]:
+    """Return every score of a recording; what is odd about it is logged, the first of each kind.
 
-    Raises SourceError if it cannot be read, and EarshotError if it is shorter than one window or holds no sound.
+    Raises SourceError if it cannot be read, and EarshotError if no part of it could be trusted.
     """
-    readings = list(readings_of(line, path, channel=channel))
+    notes: list[Note] = []
+    scores = _scores(line, path, pickup, notes)
+    if not scores:
+        raise EarshotError(f"{shown(path)}: {'; '.join(note.text for note in notes)}: expected the sound of a machine")
+    for note in notes:
+        say_once(path, note)
+    return scores
+
+
+def judge_file(line: Line, path: Path, pickup: Pickup = AS_IT_IS) -> FileScore:
+    """Do as `score_file` for a table: a recording without a score is one with a reason. Raises SourceError."""
+    notes: list[Note] = []
+    scores = _scores(line, path, pickup, notes)
+    return FileScore(scores, tuple(note.text for note in notes))
+
+
+def _scores(line: Line, path: Path, pickup: Pickup, notes: list[Note]) -> dict[ScoreName, float]:
+    """Return the mean over the windows (the B segments of the paper's Eq. 4), else the scores of a part."""
+    readings = list(readings_of(line, path, pickup, on_note=notes.append))
     heard = [reading.scores for reading in readings if reading.fault is None]
-    if not readings:
-        seconds = line.plan.window_samples / line.plan.frontend.sample_rate_hz
-        raise EarshotError(f"{path}: shorter than one window: expected at least {seconds:g} s")
-    if not heard:
-        raise EarshotError(f"{path}: {readings[0].fault}: expected the sound of a machine")
-    return {name: float(np.mean([scores[name] for scores in heard])) for name in heard[0]}
+    if heard:
+        if len(heard) < len(readings):
+            fault = next(reading.fault for reading in readings if reading.fault is not None)
+            notes.append(Note("gap", f"{len(readings) - len(heard)} of {len(readings)} windows left out: {fault}"))
+        return {name: float(np.mean([scores[name] for scores in heard])) for name in heard[0]}
+    return _scores_of_part(line, path, pickup, notes, silent=bool(readings))
+
+
+def _scores_of_part(
+    line: Line, path: Path, pickup: Pickup, notes: list[Note], *, silent: bool
+) -> dict[ScoreName, float]:
+    """Judge what there is between the stretches of one value as one window, repeated where it is shorter."""
+    rate = line.plan.frontend.sample_rate_hz
+    part, n_heard, left_out = _part(path, pickup, line.plan)
+    seconds = n_heard / rate
+    if n_heard < LEAST_PART * line.plan.window_samples:
+        what = (
+            "silent or stuck"
+            if silent or left_out
+            else f"{seconds + left_out / rate:.2f} s, too short to say anything of a machine"
+        )
+        notes.append(Note("no part", what))
+        return {}
+    window_seconds = line.plan.window_samples / rate
+    said = f"{left_out / rate:.2f} s of one value left out: judged by the other " if left_out else "judged by its "
+    said += f"{seconds:.2f} s"
+    if n_heard < line.plan.window_samples:
+        said += f", shorter than a window of {window_seconds:g} s and so repeated"
+    notes.append(Note("gap" if left_out else "short", said))
+
+    whole = part
+    while whole.size < line.plan.window_samples:
+        whole = _joined(whole, part, rate)
+    line.reset()
+    return dict(line.feed(whole[: line.plan.window_samples])[0].scores)
+
+
+def _part(path: Path, pickup: Pickup, plan: HopPlan) -> tuple[Samples, int, int]:
+    """Return the sound of a recording without its stretches of one value, up to one window; how many samples of it were
+    put together, a little more than there are; and how many were left out, to where the window was full."""
+    rate = plan.frontend.sample_rate_hz
+    part: Samples = np.empty(0, np.float32)
+    n_heard = left_out = 0
+    for samples in read_blocks(path, pickup, block_samples=round(_GATHERED_SECONDS * rate), on_note=lambda _: None):
+        start = 0
+        for first, end in [*still_stretches(samples, plan.frontend.frame_samples), (samples.size, samples.size)]:
+            part = _joined(part, samples[start:first], rate)
+            n_heard += first - start
+            start = end
+            if part.size >= plan.window_samples:
+                return part, n_heard, left_out
+            left_out += end - first
+    return part, n_heard, left_out
+
+
+def _joined(before: Samples, after: Samples, rate_hz: int) -> Samples:
+    """Put two pieces together, faded into one another."""
+    n = min(round(FADE_SECONDS * rate_hz), before.size, after.size)
+    if n == 0:
+        return before if after.size == 0 else after.copy() if before.size == 0 else np.concatenate([before, after])
+    rise = np.linspace(0, 1, n, dtype=np.float32)
+    seam = before[-n:] * (1 - rise) + after[:n] * rise
+    return np.concatenate([before[:-n], seam, after[n:]])

@@ -19,7 +19,7 @@ from edge.detector.folder import Card, Detector, Section, SectionCard, WeeklyCar
 from edge.detector.golden import golden_scores
 from edge.detector.naming import parse_name, whole_of
 from edge.ear import Ear, HopPlan, Measurement
-from edge.errors import EarshotError
+from edge.errors import EarshotError, shown
 from edge.judge import (
     MIN_WINDOWS,
     Domain,
@@ -43,7 +43,7 @@ from edge.judge import (
     rate_of,
     score_of,
 )
-from edge.source import read_blocks
+from edge.source import AS_IT_IS, Note, Pickup, read_blocks, say_once
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +55,12 @@ comes and goes in a minute, so that a stretch is news to statistics that heard t
 hour is six of them."""
 
 
-def measure(ear: Ear, path: Path) -> list[Measurement]:
+def measure(ear: Ear, path: Path, pickup: Pickup = AS_IT_IS) -> list[Measurement]:
     """Return what the windows of one recording measure, no two of them overlapping.
 
     Raises SourceError or EarshotError that names the recording if it cannot be used: damaged, too short, or silent.
     """
-    heard = list(_hear(ear, path))
+    heard = list(_hear(ear, path, pickup))
     apart = _apart([one.end_sample for one in heard], ear)
     return [one for one, is_apart in zip(heard, apart, strict=True) if is_apart]
 
@@ -77,15 +77,16 @@ class Recording:
     name: str
     domain: Domain = "source"
     trained_on: bool = False
+    pickup: Pickup = AS_IT_IS
 
 
-def recording_of(path: Path) -> Recording:
+def recording_of(path: Path, pickup: Pickup = AS_IT_IS) -> Recording:
     """Return a file as a recording, with the name that its parts share: all that stands before `_part_N`."""
     named = parse_name(path)
     whole = whole_of(named.attributes if named else path.stem)
     if whole is None:
-        return Recording(path, str(path))
-    return Recording(path, f"{path.parent}/{named.section if named else ''}/{whole}")
+        return Recording(path, str(path), pickup=pickup)
+    return Recording(path, f"{path.parent}/{named.section if named else ''}/{whole}", pickup=pickup)
 
 
 def measure_normal(
@@ -104,7 +105,7 @@ def measure_normal(
     for recording in recordings:
         start = len(rows)
         try:
-            for heard in _hear(ear, recording.path):
+            for heard in _hear(ear, recording.path, recording.pickup):
                 rows.append(heard)
         except EarshotError as error:
             rows.keep(start, [])
@@ -218,12 +219,13 @@ class _Rows:
             column.resize((n, *column.shape[1:]), refcheck=False)
 
 
-def _hear(ear: Ear, path: Path) -> Iterator[Measurement]:
+def _hear(ear: Ear, path: Path, pickup: Pickup = AS_IT_IS) -> Iterator[Measurement]:
     """Yield what every hop of a recording measures where its sound can be trusted. Raises as `measure`, at the end."""
     ear.reset()
     n_samples = n_heard = 0
     fault: str | None = None
-    for samples in read_blocks(path, block_samples=BLOCK_SAMPLES):
+    notes: list[Note] = []
+    for samples in read_blocks(path, pickup, block_samples=BLOCK_SAMPLES, on_note=notes.append):
         n_samples += samples.size
         for heard in ear.feed(samples):
             fault = fault or heard.fault
@@ -232,11 +234,16 @@ def _hear(ear: Ear, path: Path) -> Iterator[Measurement]:
                 yield heard
 
     if n_heard:
+        for note in notes:
+            say_once(path, note)
         return
     if fault is not None:
-        raise EarshotError(f"{path}: {fault}: expected the sound of a machine")
+        why = "; ".join([fault, *(note.text for note in notes)])
+        raise EarshotError(f"{shown(path)}: {why}: expected the sound of a machine")
     window_seconds = _seconds(ear, ear.plan.window_samples)
-    raise EarshotError(f"{path}: {_seconds(ear, n_samples):.2f} s: expected one window, {window_seconds:g} s, or more")
+    raise EarshotError(
+        f"{shown(path)}: {_seconds(ear, n_samples):.2f} s: expected one window, {window_seconds:g} s, or more"
+    )
 
 
 def _apart(end_samples: Sequence[int], ear: Ear) -> list[bool]:
@@ -367,19 +374,30 @@ def weekly_text(section: Section, score: ScoreName, false_alarms_per_week: float
 
 
 def enroll(
-    name: str, recordings: Sequence[Path], base: Detector, output: Path, promise: Promise | None = None
+    name: str,
+    recordings: Sequence[Path],
+    base: Detector,
+    output: Path,
+    promise: Promise | None = None,
+    pickup: Pickup = AS_IT_IS,
 ) -> Detector:
     """Write a new detector for machine `name`, from its normal recordings and the network of `base`.
 
     promise: what its threshold is to keep; else the rate a window of `base`.
+    pickup: channel and gain of the recordings, which the detector remembers.
     Raises EarshotError that says how much sound there must be.
     """
-    windows = measure_normal(base.ear(), [recording_of(path) for path in recordings])
-    return enroll_windows(name, windows, base, output, promise)
+    windows = measure_normal(base.ear(), [recording_of(path, pickup) for path in recordings])
+    return enroll_windows(name, windows, base, output, promise, pickup)
 
 
 def enroll_windows(
-    name: str, windows: NormalWindows | None, base: Detector, output: Path, promise: Promise | None = None
+    name: str,
+    windows: NormalWindows | None,
+    base: Detector,
+    output: Path,
+    promise: Promise | None = None,
+    pickup: Pickup = AS_IT_IS,
 ) -> Detector:
     """Do as `enroll` with what was measured already, on the network of `base`."""
     promise = promise or Promise(base.card.false_alarm_rate)
@@ -407,7 +425,13 @@ def enroll_windows(
             "score": "fused",
             "false_alarm_rate": promise.false_alarm_rate,
             "false_alarms_per_week": promise.false_alarms_per_week,
-            "training": {"enrolled_on": base.card.name, "base_sha256": base.sha256, "windows": n_windows},
+            "training": {
+                "enrolled_on": base.card.name,
+                "base_sha256": base.sha256,
+                "windows": n_windows,
+                "channel": pickup.channel,
+                "gain_db": pickup.gain_db,
+            },
             "metrics": {},
             "golden": None,
             "files": {},

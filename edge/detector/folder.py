@@ -25,7 +25,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edge.ear import Ear, FrontendSettings, HopPlan, Model
-from edge.errors import DetectorError
+from edge.errors import DetectorError, shown
 from edge.judge import (
     SCORE_NAMES,
     Calibration,
@@ -40,6 +40,7 @@ from edge.judge import (
     ordinary_of,
     score_of,
 )
+from edge.source import Pickup
 
 log = logging.getLogger(__name__)
 
@@ -156,6 +157,24 @@ class Detector:
     def plan(self) -> HopPlan:
         """How a stream is cut into this network's windows."""
         return HopPlan(self.frontend, self.card.window_frames)
+
+    @property
+    def pickup(self) -> Pickup | None:
+        """The channel and the gain of the recordings that it was made from; None where nobody noted them."""
+        channel, gain_db = (self.card.training.get(key) for key in ("channel", "gain_db"))
+        if type(channel) is not int or not isinstance(gain_db, int | float):
+            return None
+        return Pickup(channel, float(gain_db))
+
+    def mismatch(self, pickup: Pickup) -> str | None:
+        """Say in what `pickup` is not that which it was made with; None where it is, or nobody knows."""
+        own = self.pickup
+        if own is None or (own.channel, own.gain_db) == (pickup.channel, pickup.gain_db):
+            return None
+        return (
+            f"{shown(self.path)}: made from {own}, and hears {pickup} now: expected the same, else its scores and "
+            "thresholds mean nothing"
+        )
 
     def ear(self) -> Ear:
         """Return an ear of its own for one stream, which hears as this detector was made to."""

@@ -4,14 +4,19 @@ section_00_source_train_normal_0000_<attributes>.wav     2021 and later; domain,
 normal_id_00_00000000.wav                                2020
 """
 
+import logging
 import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, cast
 
 from edge.detector.folder import Detector, Section
-from edge.errors import DetectorError
+from edge.errors import DetectorError, shown
 from edge.judge import Domain
+
+log = logging.getLogger(__name__)
 
 Label = Literal["normal", "anomaly"]
 Split = Literal["train", "test"]
@@ -21,6 +26,10 @@ _NAME_2021: Final = re.compile(
     r"(?:_(?P<label>normal|anomaly))?_(?P<number>\d+)(?:_(?P<attributes>.*))?"
 )
 _NAME_2020: Final = re.compile(r"(?:(?P<label>normal|anomaly)_)?id_(?P<section>\d+)_(?P<number>\d+)")
+_TEST_FOLDERS: Final = {"test", "source_test", "target_test"}
+_CALLS_A_FAULT: Final = re.compile(
+    r"(?<![a-z])(anomal(y|ies|ous)|abnormal|(?<!no.)(?<!not.)(faulty?|faults|defect(s|ive)?|broken|damaged)(?!.?free))(?![a-z])"
+)
 _PART: Final = re.compile(r"(?P<whole>.+)_part_\d+")
 
 
@@ -53,6 +62,47 @@ def parse_name(path: Path) -> Named | None:
         split=cast("Split | None", found.get("split")),
         names_domain=found.get("domain") is not None,
     )
+
+
+def why_not_normal(path: Path, root: Path) -> str | None:
+    """Return why a recording below `root` should not be learned as normal sound, by its name and its folders' alone.
+
+    None if nothing speaks against it. The folders above `root` say nothing: whoever named it meant it.
+    """
+    folders = [part.lower() for part in path.relative_to(root).parts[:-1]] if path.is_relative_to(root) else []
+    named = parse_name(path)
+    for part in (*folders, path.stem.lower()):
+        if fault := _CALLS_A_FAULT.search(part):
+            return f"its name calls it {fault[0]}"
+    if named and named.split == "test":
+        return "its name calls it a test clip"
+    for folder in folders:
+        if folder in _TEST_FOLDERS:
+            return f"it lies in {folder}/, with what is for testing"
+        if folder == "supplemental":
+            return "it lies in supplemental/, which holds noise or other sound than the normal state"
+    return None
+
+
+def only_normal(paths: Sequence[Path], root: Path) -> list[Path]:
+    """Return the recordings below `root` that nothing calls a fault or a test; the log names the others, a line a
+    reason."""
+    why = {path: reason for path in paths if (reason := why_not_normal(path, root))}
+    for reason, n in Counter(why.values()).items():
+        first = next(path for path in why if why[path] == reason)
+        log.warning("%s%s: left out: %s", shown(first), f" and {n - 1} more" if n > 1 else "", reason)
+    return [path for path in paths if path not in why]
+
+
+def machines_in(paths: Iterable[Path]) -> list[str]:
+    """Return the machines and sections that DCASE names tell apart: `pump/section 00`, sorted; nothing of others."""
+    found = set()
+    for path in paths:
+        if named := parse_name(path):
+            folder = path.absolute().parent
+            machine = folder.parent.name if folder.name in _TEST_FOLDERS | {"train"} else folder.name
+            found.add(f"{machine}/section {named.section}")
+    return sorted(found)
 
 
 def whole_of(text: str) -> str | None:

@@ -2,6 +2,7 @@
 
     ear          blocks of samples in, what each window measures out
     frontend, ring, model, bands    its parts, in the order of use
+    still        stretches of one value, sample by sample
 
 It compares nothing: what is normal is the judge's business.
 """
@@ -11,6 +12,7 @@ from edge.ear.ear import Ear, Measurement
 from edge.ear.frontend import Features, Frontend, FrontendSettings, Samples
 from edge.ear.model import Model
 from edge.ear.ring import HOP_FRAMES, HopPlan
+from edge.ear.still import still_stretches
 
 __all__ = [
     "DEAD_DB",
@@ -28,4 +30,5 @@ __all__ = [
     "Samples",
     "band_levels",
     "band_statistics",
+    "still_stretches",
 ]

@@ -29,8 +29,8 @@ L90_QUANTILE: Final = 0.1
 def band_statistics(window: Features) -> FloatArray:
     """Return mean, deviation, L90 and quiet level over time of each mel band of a window (M, F), as (4, M), dB.
 
-    M is a multiple of `QUIET_ROWS`, or the quiet level is that of single bands. It is a mean in which a moment counts by
-    how quiet it is: a machine that runs is there all the time, while rain, voices and passing lorries come and go.
+    M is a multiple of `QUIET_ROWS`, or the quiet level is that of single bands. It is a mean in which a moment counts
+    by how quiet it is: a machine that runs is there all the time, while rain, voices and passing lorries come and go.
     """
     rank = int(L90_QUANTILE * window.shape[1])
     l90 = np.partition(window, rank, axis=1)[:, rank]

@@ -98,6 +98,11 @@ class SensorHealth:
         self._level_reason: str | None = None
         self._pace = _Pace()
 
+    @property
+    def is_dead(self) -> bool:
+        """Whether what it hears is one value, or was lately: a fault that windows show by themselves."""
+        return self._kind in ("silent", "stuck")
+
     def hear(self, samples: FloatArray, arrived: float | None = None) -> str | None:
         """Take a block, (n,), float32 at 16 kHz; return why the sensor cannot be trusted, or None.
 

@@ -110,6 +110,7 @@ class ClipStore:
         self._frontend = Frontend(FrontendSettings())  # all that there is, whatever a detector listens to
         self._clip_bytes = int(settings.max_clip_seconds * SAMPLE_RATE_HZ) * SAMPLE_BYTES
         self._counted_at = -math.inf
+        self._newest_ns = 0
         self._slots = threading.BoundedSemaphore(max(2, MEMORY_BYTES // self._clip_bytes))
         self._queue: queue.SimpleQueue[_Clip | None] = queue.SimpleQueue()  # never longer than there are slots
         self._thread = threading.Thread(target=self._work, name="evidence", daemon=True)
@@ -217,21 +218,35 @@ class ClipStore:
         """Write all files, each whole or not at all. Raises OSError."""
         n_bytes = sum(map(len, files.values()))
         going = self._beyond_quota(n_bytes)
-        if fault := self._fault_of_disk(n_bytes, freed_bytes=sum(each.n_bytes for each in going)):
-            raise OSError(fault)
+        places = {path.parent for path in files}
+        for place in places:
+            place.mkdir(parents=True, exist_ok=True)
+            freed_bytes = sum(each.n_bytes for each in going if _on_one_disk(each.path, place))
+            if fault := self._fault_of_disk(n_bytes, place, freed_bytes=freed_bytes):
+                raise OSError(fault)
 
         for each in going:
             each.path.unlink(missing_ok=True)
             self.clips_bytes -= each.n_bytes
         for path, data in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, data)
+            self._put_last(path)
             self.written_bytes += len(data)
             self.clips_bytes += len(data)
         self.written_clips += 1
 
+    def _put_last(self, path: Path) -> None:
+        """See that a file is newer than all that are kept: a clock that began in 1970 has other ideas of it."""
+        written_ns = path.stat().st_mtime_ns
+        self._newest_ns = max(self._newest_ns + 1, written_ns)
+        if written_ns != self._newest_ns:
+            os.utime(path, ns=(self._newest_ns, self._newest_ns))
+
     def _count(self) -> None:
-        self.clips_bytes = sum(each.n_bytes for each in self._kept())
+        self.clips_bytes = 0
+        for each in self._kept():
+            self.clips_bytes += each.n_bytes
+            self._newest_ns = max(self._newest_ns, -each.minus_written_ns)
         self._counted_at = time.monotonic()
 
     def _beyond_quota(self, n_bytes: int) -> "list[_Kept]":
@@ -250,10 +265,10 @@ class ClipStore:
                 total -= heapq.heappop(oldest).n_bytes
         return oldest
 
-    def _fault_of_disk(self, n_bytes: int, *, freed_bytes: int = 0) -> str | None:
-        """Return why so many bytes should not be written, None if they may. Raises OSError."""
-        folder = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
-        disk = os.statvfs(folder)
+    def _fault_of_disk(self, n_bytes: int, place: Path | None = None, *, freed_bytes: int = 0) -> str | None:
+        """Return why so many bytes should not be written to a folder, None if they may. Raises OSError."""
+        place = place or self.folder
+        disk = os.statvfs(next(path for path in (place, *place.absolute().parents) if path.exists()))
         if disk.f_flag & os.ST_RDONLY:
             return "read-only"
         free, floor = disk.f_bavail * disk.f_frsize + freed_bytes, self.settings.min_free_megabytes * MEGABYTE
@@ -269,10 +284,18 @@ class ClipStore:
                 yield _Kept(-status.st_mtime_ns, path, status.st_size)
 
     def _paths(self, name: re.Pattern[str]) -> Iterator[Path]:
+        """Yield the files of that name in the folders of the sources: as they are written, links to folders followed,
+        each folder once."""
+        seen = set()
         with suppress(OSError):
             for source in os.scandir(self.folder):
-                if source.is_dir(follow_symlinks=False):
-                    yield from (Path(each.path) for each in os.scandir(source) if name.fullmatch(each.name))
+                if not source.is_dir():
+                    continue
+                found = Path(source.path).stat()
+                if (found.st_dev, found.st_ino) in seen:
+                    continue
+                seen.add((found.st_dev, found.st_ino))
+                yield from (Path(each.path) for each in os.scandir(source.path) if name.fullmatch(each.name))
 
 
 class _Kept(NamedTuple):
@@ -386,6 +409,12 @@ class Evidence:
         return np.roll(self._ring, -(self._n_heard % size))
 
 
+def _on_one_disk(path: Path, folder: Path) -> bool:
+    with suppress(OSError):
+        return path.stat().st_dev == folder.stat().st_dev
+    return False
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a new file under `path`: whole, also after a power cut, or not at all. Raises OSError."""
     part = path.with_name(f".{path.name}.part")
@@ -410,5 +439,5 @@ def _flac(samples: NDArray[np.int16]) -> bytes:
 def _stamp(time: float) -> str:
     """Return UTC, or seconds since the boot where no time server has set the clock since then."""
     if clock.synced() is False:
-        return f"boot-{int(time):010d}s"
-    return datetime.fromtimestamp(clock.utc(time), UTC).strftime("%Y%m%dT%H%M%SZ")
+        return f"boot-{max(0, int(time)):010d}s"
+    return datetime.fromtimestamp(clock.utc_of_sound(time), UTC).strftime("%Y%m%dT%H%M%SZ")

@@ -4,22 +4,30 @@ This room opens, checks and converts; it never scores and knows no configuration
 `next()` on `blocks()` does. What cannot be had is a `SourceError` that names the file, the pipe or the device.
 """
 
-from edge.source.audio_file import read_blocks, read_samples
+from edge.source.audio_file import rate_in, read_blocks, read_samples, seconds_in
 from edge.source.block import SAMPLE_RATE_HZ, Block, Samples, Source
 from edge.source.devices import wait_for_change
-from edge.source.folder import FolderSource, find_audio
+from edge.source.folder import FolderSource, NewFiles, find_audio
 from edge.source.microphone import Input, Microphone, describe_input, microphones
 from edge.source.pcm import PcmStream, SampleFormat
+from edge.source.pickup import AS_IT_IS, Note, OnNote, Pickup, say_once
+from edge.source.recorded import Recorded, recorded
 from edge.source.sound_card import BLOCK_SECONDS, SoundCard
 
 __all__ = [
+    "AS_IT_IS",
     "BLOCK_SECONDS",
     "SAMPLE_RATE_HZ",
     "Block",
     "FolderSource",
     "Input",
     "Microphone",
+    "NewFiles",
+    "Note",
+    "OnNote",
     "PcmStream",
+    "Pickup",
+    "Recorded",
     "SampleFormat",
     "Samples",
     "SoundCard",
@@ -27,7 +35,11 @@ __all__ = [
     "describe_input",
     "find_audio",
     "microphones",
+    "rate_in",
     "read_blocks",
     "read_samples",
+    "recorded",
+    "say_once",
+    "seconds_in",
     "wait_for_change",
 ]

@@ -1,49 +1,75 @@
 """Recordings on disk, WAV and FLAC, streamed: one channel, at 16 kHz. Damage is named, never read over.
 
-libsndfile reads on in silence where a WAV ends early, sees no sound where a recorder left the size open, and takes NaN
-for a sample. Hence the checks here.
+libsndfile reads on in silence where a WAV ends early, sees no sound where a recorder left the size open, believes every
+size that is too small, and takes NaN for a sample. Hence `riff`, `flac` and the checks here. docs/sound.md is the table
+of what is read, what is refused, and what to do then.
 """
 
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, NoReturn
 
 import numpy as np
 import soundfile
 
-from edge.errors import SourceError
+from edge.errors import SourceError, shown
 from edge.source.block import SAMPLE_RATE_HZ, Samples
 from edge.source.convert import Resampler, fault_in, fault_of_rate, log_conversion
-from edge.source.riff import SizeFilledIn, find_data
+from edge.source.flac import find_flac
+from edge.source.pickup import AS_IT_IS, Note, OnNote, Pickup, say_once
+from edge.source.pieces import Pieces
+from edge.source.riff import WavSound, find_wav
 
 FORMATS: Final = {"WAV", "WAVEX", "RF64", "W64", "FLAC"}
 """What keeps every sample. MP3 and its like throw away what people do not hear, and machines do not know people."""
 
-_BEGINNINGS: Final = (b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"ID3")  # ID3: some taggers put one before a FLAC
+_BEGINNINGS: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"fLaC", b"ID3")  # taggers put ID3 before a FLAC
+
+_SQUEEZED: Final = re.compile(r"(.+_)?\d{8}_\d{6}T\.wav", re.IGNORECASE)
+"""How an AudioMoth calls a recording whose quiet parts it did not write: at each, a few samples say how long it was."""
 
 _READ_SAMPLES: Final = 1 << 18  # at once, over all channels: 1 MiB as float32
-_NO_LENGTH: Final = 1 << 62  # libsndfile says 2^63 - 1 frames for a FLAC that was written to a pipe
+_SALVAGE_SAMPLES: Final = 1 << 10  # where a piece with damage in it is lost as a whole
+_NO_LENGTH: Final = 1 << 62  # libsndfile says 2^63 - 1 frames where the head of a FLAC does not say
+
+_ONE_VALUE: Final = 0.5 / 32_768
+"""Peak to peak: half a step of 16 bits."""
+
+_HEARD_DBFS: Final = -60.0
+"""A channel that is louder has something on it."""
 
 
 def read_blocks(
-    path: Path, *, channel: int = 0, block_samples: int, sample_rate_hz: int = SAMPLE_RATE_HZ
+    path: Path,
+    pickup: Pickup = AS_IT_IS,
+    *,
+    block_samples: int,
+    sample_rate_hz: int = SAMPLE_RATE_HZ,
+    on_note: OnNote | None = None,
 ) -> Iterator[Samples]:
     """Yield the sound of one file, shape (block_samples,) each but for the last, float32, full scale [-1, 1].
 
     The file is never in memory as a whole, and the samples do not depend on `block_samples`.
 
+    on_note: told what is odd about a file that is read all the same, before its last block; else the first of each kind
+    is logged.
     Raises SourceError, which names the file. Before the first block: what is not there or no WAV or FLAC, empty,
-    compressed with loss, a WAV that is cut off, a wrong rate, a channel that it does not have. When it is reached: NaN,
+    compressed, a WAV that is cut off, a wrong rate, a channel that it does not have. When it is reached: NaN,
     infinity, a level out of this world, a FLAC that is damaged or cut off. So a file has a score only if its blocks
-    came to an end: whatever was made of them before the error is to be thrown away.
+    came to an end: whatever was made of them before the error is to be thrown away. With `pickup.salvage`, a file that
+    is cut off or damaged ends there, and is noted.
     """
+    note = on_note or (lambda told: say_once(path, told))
     n_blocks = 0
-    with _naming(path), _opened(path) as sound:
-        _check(path, sound, channel, sample_rate_hz)
-        log_conversion(str(path), sound.samplerate, sound.channels, channel, sample_rate_hz)
-        samples = _one_channel(path, sound, channel)
+    with _naming(path), _opened(path, pickup, note) as recording:
+        sound = recording.sound
+        _check(path, sound, pickup.channel, sample_rate_hz)
+        log_conversion(shown(path), sound.samplerate, sound.channels, pickup.channel, sample_rate_hz)
+        samples = _one_channel(path, recording, pickup, note)
         for block in _cut(_resampled(samples, sound.samplerate, sample_rate_hz), block_samples):
             n_blocks += 1
             yield block
@@ -52,13 +78,29 @@ def read_blocks(
         _refuse(path, "there is no sound in it, only a header")
 
 
-def read_samples(path: Path, *, channel: int = 0) -> Samples:
+def read_samples(path: Path, pickup: Pickup = AS_IT_IS) -> Samples:
     """Return the whole sound of one file, shape (T,), as `read_blocks` gives it and with the same errors."""
-    return np.concatenate(list(read_blocks(path, channel=channel, block_samples=1 << 18)))
+    return np.concatenate(list(read_blocks(path, pickup, block_samples=1 << 18)))
+
+
+def seconds_in(path: Path, pickup: Pickup = AS_IT_IS) -> float | None:
+    """Return how long a recording is, by its header and its size; None where only reading it can tell.
+
+    Raises SourceError as `read_blocks` does before its first block.
+    """
+    with _naming(path), _opened(path, pickup, lambda _: None) as recording:
+        n_frames = recording.promised_frames
+        return None if n_frames is None else n_frames / recording.sound.samplerate
+
+
+def rate_in(path: Path, pickup: Pickup = AS_IT_IS) -> int:
+    """Return the sampling rate of a recording, Hz. Raises SourceError as `seconds_in`."""
+    with _naming(path), _opened(path, pickup, lambda _: None) as recording:
+        return int(recording.sound.samplerate)
 
 
 def _refuse(path: Path, reason: str) -> NoReturn:
-    raise SourceError(f"{path}: {reason}")
+    raise SourceError(f"{shown(path)}: {reason}")
 
 
 @contextmanager
@@ -66,9 +108,9 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except soundfile.LibsndfileError as error:
-        raise SourceError(f"{path}: damaged, or not what its name says: {error.error_string}") from error
+        raise SourceError(f"{shown(path)}: damaged, or not what its name says: {error.error_string}") from error
     except OSError as error:
-        raise SourceError(f"{path}: {error.strerror or error}") from error
+        raise SourceError(f"{shown(path)}: {error.strerror or error}") from error
 
 
 # --- Opening ---
@@ -84,11 +126,35 @@ class _Sound(soundfile.SoundFile):  # type: ignore[misc] # soundfile ships no ty
         return False
 
 
+@dataclass(frozen=True)
+class _Recording:
+    """promised_frames: how many there should be; None if whoever wrote the file did not know."""
+
+    sound: _Sound
+    promised_frames: int | None
+    pieces: Pieces | None
+
+    def read(self, n_frames: int) -> Samples:
+        """Return the next frames, shape (n, channels), float32; none at the end. Raises as libsndfile does."""
+        try:
+            frames: Samples = self.sound.read(n_frames, dtype="float32", always_2d=True)
+        finally:
+            if self.pieces is not None and self.pieces.interrupted is not None:
+                raise self.pieces.interrupted
+        return frames
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[_Sound]:
+def _opened(path: Path, pickup: Pickup, note: OnNote) -> Iterator[_Recording]:
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):  # before opening: a named pipe would block
         _refuse(path, "is a folder: expected a WAV or FLAC file" if stat.S_ISDIR(mode) else "is not a regular file")
+    if _SQUEEZED.fullmatch(path.name):
+        _refuse(
+            path,
+            "an AudioMoth left out its quiet parts (T in its name): expected the recording as it was; expand it with "
+            "the AudioMoth Configuration App, File > Expand AudioMoth Recordings",
+        )
 
     with path.open("rb", buffering=0) as file:
         beginning = file.read(4)
@@ -96,18 +162,33 @@ def _opened(path: Path) -> Iterator[_Sound]:
             _refuse(path, "is empty (0 bytes): expected a WAV or FLAC file")
         if not beginning.startswith(_BEGINNINGS):
             _refuse(path, f"begins with {beginning!r}: expected a WAV or FLAC file")
-        data = find_data(file)
-        if data and data.cut_off:
-            _refuse(
-                path, f"cut off: its header promises {data.promised_bytes} bytes of sound, {data.there_bytes} are there"
-            )
+
+        wav, flac = find_wav(file), None
+        pieces: Pieces | None = None
+        if wav:
+            wav = _as_cut(path, wav, pickup, note)
+            pieces = None if wav.plain else wav.as_file(file)
+        elif beginning.startswith((b"fLaC", b"ID3")) and (flac := find_flac(file)):
+            pieces = flac.file
+        for each in [*(wav.notes if wav else ()), *([flac.note] if flac and flac.note else ())]:
+            note(each)
 
         file.seek(0)
-        # By its descriptor: a name that ends in .raw, or is no UTF-8, makes soundfile stumble.
-        open_size_at = data.open_size_at if data else None
-        handle = file.fileno() if open_size_at is None else SizeFilledIn(file, open_size_at)
-        with _Sound(handle, closefd=False) as sound:
-            yield sound
+        # Else by its descriptor: a name that ends in .raw, or is no UTF-8, makes soundfile stumble.
+        with _Sound(pieces or file.fileno(), closefd=False) as sound:
+            promised = flac.promised_samples if flac else sound.frames
+            yield _Recording(sound, promised if promised and promised < _NO_LENGTH else None, pieces)
+
+
+def _as_cut(path: Path, wav: WavSound, pickup: Pickup, note: OnNote) -> WavSound:
+    """Return a WAV as it is to be read, which for one that is cut off is a matter of `salvage`."""
+    if not wav.cut_off:
+        return wav
+    words = f"cut off: its header promises {wav.promised_bytes} bytes of sound, {wav.there_bytes} are there"
+    if not pickup.salvage or not wav.there_bytes:
+        _refuse(path, f"{words}; `--salvage` takes those" if wav.there_bytes else words)
+    note(Note("cut off", words))
+    return WavSound(wav.form, wav.fmt, wav.stretches, wav.there_bytes, wav.notes, plain=False)
 
 
 def _check(path: Path, sound: _Sound, channel: int, wanted_hz: int) -> None:
@@ -123,24 +204,80 @@ def _check(path: Path, sound: _Sound, channel: int, wanted_hz: int) -> None:
 # --- Reading ---
 
 
-def _one_channel(path: Path, sound: _Sound, channel: int) -> Iterator[Samples]:
-    n_read = 0
-    n_at_once = max(1, _READ_SAMPLES // sound.channels)
-    while True:
-        frames: Samples = sound.read(n_at_once, dtype="float32", always_2d=True)
-        if not len(frames):
-            break
+def _one_channel(path: Path, recording: _Recording, pickup: Pickup, note: OnNote) -> Iterator[Samples]:
+    sound, promised = recording.sound, recording.promised_frames
+    n_read, rate = 0, sound.samplerate
+    others = _Others(sound.channels, pickup.channel)
+    n_at_once = max(1, (_SALVAGE_SAMPLES if pickup.salvage else _READ_SAMPLES) // sound.channels)
+    try:
+        while True:
+            # Never beyond what libsndfile says is there: behind the last frame of a FLAC it takes zeros for damage.
+            frames = recording.read(min(n_at_once, sound.frames - n_read))
+            if not len(frames):
+                break
+            others.hear(frames)
 
-        samples = np.ascontiguousarray(frames[:, channel])
-        fault = fault_in(samples)
-        if fault:
-            _refuse(path, f"sample {n_read + fault[0]} (at {(n_read + fault[0]) / sound.samplerate:.3f} s) {fault[1]}")
-        yield samples
-        n_read += len(samples)
+            samples = np.ascontiguousarray(frames[:, pickup.channel])
+            if pickup.gain_db:
+                samples *= np.float32(pickup.factor)
+            fault = fault_in(samples)
+            if fault:
+                _refuse(path, f"sample {n_read + fault[0]} (at {(n_read + fault[0]) / rate:.3f} s) {fault[1]}")
+            yield samples
+            n_read += len(samples)
+    except soundfile.LibsndfileError as error:
+        if not pickup.salvage or not n_read:
+            raise
+        note(Note("cut off", f"damaged or cut off after {n_read / rate:.3f} s: {error.error_string}"))
+        promised = None
 
-    if n_read < sound.frames < _NO_LENGTH:
-        rate = sound.samplerate
-        _refuse(path, f"cut off: its header promises {sound.frames / rate:.3f} s, it ends after {n_read / rate:.3f} s")
+    if promised is not None and n_read < promised:
+        words = f"cut off: its header promises {promised / rate:.3f} s, it ends after {n_read / rate:.3f} s"
+        if not pickup.salvage:
+            _refuse(path, f"{words}; `--salvage` takes those" if n_read else words)
+        note(Note("cut off", words))
+    elif promised is not None and n_read > promised:
+        note(
+            Note(
+                "stale", f"its header promises {promised / rate:.3f} s, {n_read / rate:.3f} are there: read to its end"
+            )
+        )
+    if elsewhere := others.in_words():
+        note(Note("dead channel", elsewhere))
+
+
+class _Others:
+    """What the other channels hold, for as long as the one that is listened to holds one value."""
+
+    def __init__(self, n_channels: int, channel: int) -> None:
+        self._channel = channel
+        self._first: float | None = None
+        self._is_dead = n_channels > 1
+        self._n = 0
+        self._sum = np.zeros(n_channels)
+        self._squares = np.zeros(n_channels)
+
+    def hear(self, frames: Samples) -> None:
+        """Take frames, shape (n, channels)."""
+        if not self._is_dead:
+            return
+        own = frames[:, self._channel]
+        self._first = float(own[0]) if self._first is None else self._first
+        self._is_dead = float(np.abs(own - self._first).max()) < _ONE_VALUE
+        self._n += len(frames)
+        self._sum += frames.sum(axis=0, dtype=np.float64)
+        self._squares += np.square(frames, dtype=np.float64).sum(axis=0)
+
+    def in_words(self) -> str | None:
+        """Say which channels have sound; None where the one that is listened to has."""
+        if not self._is_dead or not self._n:
+            return None
+        power = self._squares / self._n - (self._sum / self._n) ** 2
+        level_dbfs = 10 * np.log10(np.maximum(power, 1e-10))
+        loud = [
+            f"channel {i} has sound at {level:.0f} dBFS" for i, level in enumerate(level_dbfs) if level > _HEARD_DBFS
+        ]
+        return f"channel {self._channel} is one value throughout; {', '.join(loud)}" if loud else None
 
 
 def _resampled(pieces: Iterator[Samples], rate_hz: int, wanted_hz: int) -> Iterator[Samples]:

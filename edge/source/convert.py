@@ -43,7 +43,10 @@ def fault_in(samples: Samples) -> tuple[int, str] | None:
         return first, "is not a number (NaN)"
     if np.isinf(value):
         return first, "is infinite"
-    return first, f"is {value:g}: expected [-1, 1] (up to {PEAK_LIMIT:g} is let pass); are these scaled integers?"
+    return first, (
+        f"is {value:g}: expected [-1, 1] (up to {PEAK_LIMIT:g} is let pass); are these scaled integers, or floats of "
+        f"another full scale? `--gain-db {-np.ceil(20 * np.log10(abs(value))):g}`, or less, brings them down"
+    )
 
 
 def log_conversion(name: str, rate_hz: int, channels: int, channel: int, wanted_hz: int = SAMPLE_RATE_HZ) -> None:

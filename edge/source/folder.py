@@ -10,13 +10,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from edge.errors import SourceError
+from edge.errors import SourceError, shown
 from edge.source.audio_file import read_blocks
 from edge.source.block import SAMPLE_RATE_HZ, Block, Stretch
+from edge.source.pickup import AS_IT_IS, Pickup
+from edge.source.recorded import recorded
 
 log = logging.getLogger(__name__)
 
 SUFFIXES: Final = {".wav", ".flac"}
+
+SETTLED_SECONDS: Final = 5.0
+"""A file that has not changed for so long is complete: recorders write several times a second, copies more often."""
+
+MOST_GONE: Final = 10_000
+"""How many files that are there no more are known: those of a disk that is not mounted for a while are not new."""
 
 
 def find_audio(path: Path) -> list[Path]:
@@ -29,13 +37,13 @@ def find_audio(path: Path) -> list[Path]:
     try:
         is_folder = stat.S_ISDIR(path.stat().st_mode)
     except OSError as error:
-        raise SourceError(f"{path}: {error.strerror}") from error
+        raise SourceError(f"{shown(path)}: {error.strerror}") from error
     if not is_folder:
         return [path]
 
     found = sorted(file for folder in _folders(path) for file in folder if file.suffix.lower() in SUFFIXES)
     if not found:
-        raise SourceError(f"{path}: holds no recordings, expected .wav or .flac files in it or below")
+        raise SourceError(f"{shown(path)}: holds no recordings, expected .wav or .flac files in it or below")
     return found
 
 
@@ -61,27 +69,77 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _say_unreadable(error: OSError) -> None:
-    log.warning("%s: left out: %s", error.filename, error.strerror)
+    log.warning("%s: left out: %s", shown(error.filename), error.strerror)
 
 
 def _ignore_skipped(path: Path, reason: str) -> None:
     """Nobody asked."""
 
 
+class NewFiles:
+    """What of a folder was there at the first look, or was heard since: the rest is new. Outlives a source."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._known: dict[Path, tuple[int, ...]] | None = None
+        self._growing: dict[Path, tuple[tuple[int, ...], float]] = {}
+
+    def look(self, folder: Path) -> list[Path]:
+        """Return the files that are new and complete, in the order of their names.
+
+        A known file that has changed is new again. Raises SourceError if the folder is not there.
+        """
+        if not folder.is_dir():
+            raise SourceError(f"{shown(folder)}: expected a folder, as `watch: new` looks into it")
+        there = {path: state for files in _folders(folder) for path in files if (state := _state(path))}
+        if self._known is None:
+            self._known = there
+            return []
+
+        now = self._monotonic()
+        unknown = {path: state for path, state in there.items() if self._known.get(path) != state}
+        self._growing = {
+            path: before if (before := self._growing.get(path)) and before[0] == state else (state, now)
+            for path, state in unknown.items()
+        }
+        new = sorted(path for path, (_, since) in self._growing.items() if now - since >= SETTLED_SECONDS)
+        gone = [path for path in self._known if path not in there]
+        for path in gone[:-MOST_GONE]:
+            del self._known[path]
+        return new
+
+    def heard(self, path: Path) -> None:
+        """Note that a new file was heard to its end, or found to be of no use."""
+        if self._known is not None and path in self._growing:
+            self._known[path] = self._growing.pop(path)[0]
+
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    """Return what changes whenever a recording does; None for what is none, or is gone."""
+    if path.suffix.lower() not in SUFFIXES:
+        return None
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_size, found.st_mtime_ns, found.st_ino
+    return None
+
+
 class FolderSource:
     """The recordings below a folder (or one file) in the order of their names.
 
     A file that cannot be used is logged, reported to `on_skip` and skipped; what it gave before its damage was reached
-    has gone out by then. The files follow one another without a pause: the first begins at `start_time`.
+    has gone out by then. In real time, or from a `start_time` on, the files follow one another without a pause, as a
+    microphone would have heard them. Else each has the time at which it was recorded (`edge.source.recorded`).
     """
 
     def __init__(
         self,
         path: Path,
+        pickup: Pickup = AS_IT_IS,
         *,
-        channel: int = 0,
         realtime: bool = False,
         loop: bool = False,
+        only_new: NewFiles | None = None,
         block_samples: int = 1600,
         start_time: float | None = None,
         on_skip: Callable[[Path, str], None] = _ignore_skipped,
@@ -90,17 +148,19 @@ class FolderSource:
     ) -> None:
         """Open nothing.
 
-        channel     which one, counted from 0; never a mix of them
+        pickup     channel, gain, and whether what is cut off is salvaged
         realtime    hand each block out when a microphone would: at its last sample, by the monotonic clock
         loop        begin again after the last file, with the files that are there by then
-        start_time  of the first sample, by `monotonic`; None: when `blocks()` begins
+        only_new    what was heard before: then `blocks()` gives those files that have come since, and ends
+        start_time  of the first sample, by `monotonic`; None: when `blocks()` begins, or each file's own time
         on_skip     called with the file and the reason, which names the file too
         wait        sleeps for so many seconds or until `close()`; with `monotonic` a clock that a test can hold
         """
         self.path = path
-        self.channel = channel
+        self.pickup = pickup
         self.realtime = realtime
         self.loop = loop
+        self.only_new = only_new
         self.block_samples = block_samples
         self.start_time = start_time
         self._on_skip = on_skip
@@ -116,21 +176,27 @@ class FolderSource:
         """
         started = self._monotonic()
         start_time = started if self.start_time is None else self.start_time
+        own_times = self.start_time is None and not self.realtime
         n_samples = 0
         while True:
             n_before = n_samples
-            files = find_audio(self.path)
+            files = find_audio(self.path) if self.only_new is None else self.only_new.look(self.path)
             for file in files:
-                for block in self._of_file(file, start_time=start_time + n_samples / SAMPLE_RATE_HZ):
+                follows = None if own_times else start_time + n_samples / SAMPLE_RATE_HZ
+                for block in self._of_file(file, start_time=follows):
                     n_samples += block.samples.size
                     if self.realtime:
                         self._wait(max(0.0, started + n_samples / SAMPLE_RATE_HZ - self._monotonic()))
                     if self._closed.is_set():
                         return
                     yield block
+                if self.only_new is not None:
+                    self.only_new.heard(file)
 
+            if self.only_new is not None:
+                return
             if n_samples == n_before:
-                raise SourceError(f"{self.path}: none of its {len(files)} recording(s) can be used")
+                raise SourceError(f"{shown(self.path)}: none of its {len(files)} recording(s) can be used")
             if not self.loop:
                 return
 
@@ -138,13 +204,15 @@ class FolderSource:
         """End `blocks()` at its next block, and its waiting at once."""
         self._closed.set()
 
-    def _of_file(self, file: Path, *, start_time: float) -> Iterator[Block]:
-        stretch = Stretch(str(file), start_time=start_time)
+    def _of_file(self, file: Path, *, start_time: float | None) -> Iterator[Block]:
+        stretch = Stretch(str(file), start_time=0.0 if start_time is None else start_time)
         try:
-            for samples in read_blocks(file, channel=self.channel, block_samples=self.block_samples):
+            if start_time is None:
+                stretch.start_time = self._monotonic() - time.time() + recorded(file, self.pickup).start
+            for samples in read_blocks(file, self.pickup, block_samples=self.block_samples):
                 yield stretch.block(samples)
         except SourceError as error:
             log.warning("skipped after %.1f s: %s", stretch.n_samples / SAMPLE_RATE_HZ, error)
             self._on_skip(file, str(error))
             if _identity(self.path) is None:
-                raise SourceError(f"{self.path}: vanished while it was read") from error
+                raise SourceError(f"{shown(self.path)}: vanished while it was read") from error

@@ -51,6 +51,7 @@ class PcmStream:
         channels: int = 1,
         channel: int = 0,
         sample_format: SampleFormat = "s16le",
+        gain_db: float = 0.0,
         block_samples: int = 1600,
         timeout_seconds: float = 10.0,
         name: str = "stdin",
@@ -58,6 +59,7 @@ class PcmStream:
     ) -> None:
         """Read nothing yet.
 
+        gain_db          by how much it is made louder, as for recordings
         stream           read by its file descriptor if it has one, past any buffer: nobody else may have read from it
         block_samples    the most a block has, about, in samples of 16 kHz
         timeout_seconds  how long nothing may come: a pipe that is open and silent hears no machine
@@ -72,6 +74,7 @@ class PcmStream:
         self.channels = channels
         self.channel = channel
         self.sample_format = sample_format
+        self._factor = np.float32(10 ** (gain_db / 20))
         self.timeout_seconds = timeout_seconds
         self.name = name
         self._stream = stream
@@ -109,6 +112,8 @@ class PcmStream:
         n_before = 0
         for data in self._whole_frames():
             samples = decode(data, sample_format=self.sample_format, channels=self.channels, channel=self.channel)
+            if self._factor != 1:
+                samples *= self._factor
             if fault := fault_in(samples):
                 at = n_before + fault[0]
                 raise SourceError(f"{self.name}: sample {at} (at {at / self.rate_hz:.3f} s) {fault[1]}")

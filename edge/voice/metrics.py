@@ -147,6 +147,8 @@ def serve(settings: MetricsSettings, snapshot: Callable[[], Snapshot]) -> Server
         return None
     try:
         import prometheus_client as prometheus
+
+        from edge.voice import metrics_port
     except ImportError as error:
         raise ConfigError(
             f"metrics.port: {settings.port}: expected null, because prometheus-client is not installed: it is in the "
@@ -157,11 +159,13 @@ def serve(settings: MetricsSettings, snapshot: Callable[[], Snapshot]) -> Server
     prometheus.ProcessCollector(registry=registry)  # memory, processor time, open files: of this process
     registry.register(_Collector(snapshot))
     try:
-        server, thread = prometheus.start_http_server(settings.port, settings.host, registry)
+        server = metrics_port.listen(settings.host, settings.port, prometheus.make_wsgi_app(registry))
     except OSError as error:
         reason = error.strerror or error
         raise EarshotError(f"metrics.host {settings.host}, metrics.port {settings.port}: {reason}") from error
     log.info("metrics: http://%s:%d/metrics", settings.host, settings.port)
+    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread.start()
     return Server(server, thread)
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import click
 
 from edge import detector as detectors
+from edge.commands import pickup_options
 from edge.detector import Detector, verify
 from edge.errors import EarshotError
+from edge.source import Pickup
 from trainer.audit import check_data
 from trainer.dataset import Clip, only_sections, read_layout
 from trainer.evaluation.results import write_results
@@ -53,6 +55,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str | Non
     type=click.Path(path_type=Path),
     help="Print the tables of this folder of `earshot reproduce` again, and do nothing else.",
 )
+@pickup_options
 def command(
     paths: Sequence[Path],
     output: Path | None,
@@ -62,6 +65,7 @@ def command(
     sections: tuple[str, ...],
     ground_truth: Path | None,
     tables: Path | None,
+    pickup: Pickup,
 ) -> None:
     """Grade detectors on the test clips in DATA...: AUC, pAUC (p = 0.1) and their harmonic mean.
 
@@ -77,10 +81,12 @@ def command(
         raise click.UsageError("--seeds is empty: expected one or more for --compare.")
     found, data = _told_apart(paths, compare=compare)
 
-    clips = only_sections(read_layout(data, ground_truth), sections)
+    clips = only_sections(read_layout(data, ground_truth, pickup), sections)
     read = [detectors.read(path) for path in found]
     for detector in read:
         verify(detector)
+        if words := detector.mismatch(pickup):
+            log.warning("%s", words)
     if compare:  # before hours are spent on training
         for warning in check_data(clips, for_evaluation=True, cache=output / "audit.json"):
             log.warning("%s", warning)

@@ -13,6 +13,7 @@ import click
 from edge import detector as detectors
 from edge.detector import verify
 from edge.errors import EarshotError
+from edge.source import AS_IT_IS
 from trainer.audit import audit
 from trainer.dataset import read_layout
 from trainer.report import compared_table, honest_tables, report_of, write_report
@@ -49,7 +50,9 @@ def command(
     """
     detector = detectors.read(detector_path)
     verify(detector)
-    clips = [clip for clip in read_layout(data, ground_truth) if clip.name in detector.sections]
+    clips = [
+        clip for clip in read_layout(data, ground_truth, detector.pickup or AS_IT_IS) if clip.name in detector.sections
+    ]
     if not clips:
         raise EarshotError(f"no clips of {', '.join(detector.sections)} in the data: expected some to show")
     window_seconds = detector.plan.window_samples / detector.frontend.sample_rate_hz

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
+from edge.commands import pickup_options
 from edge.errors import EarshotError
+from edge.source import Pickup
 from trainer import distributed
 from trainer.audit import check_data
 from trainer.dataset import Clip, read_layout
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 @click.option("--preset", type=click.Choice(["streaming", "paper"]), help="Network, instead of the recipe's.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
 @click.option("--seed", type=click.IntRange(min=0), help="Instead of the recipe's.")
+@click.option("--all", "take_all", is_flag=True, help="Learn recordings whose names call them a fault or a test, too.")
+@pickup_options
 def command(
     data: Sequence[Path],
     output: Path,
@@ -37,6 +41,8 @@ def command(
     preset: str | None,
     epochs: int | None,
     seed: int | None,
+    take_all: bool,
+    pickup: Pickup,
 ) -> None:
     """Train on DATA...: machine folders in the DCASE layout, roots of such, or folders with a folder a class.
 
@@ -53,7 +59,7 @@ def command(
     recipe = load_recipe(recipe_name) if recipe_name else Recipe()
     given = {"preset": preset, "epochs": epochs, "seed": seed}
     recipe = recipe.model_copy(update={key: value for key, value in given.items() if value is not None})
-    recordings = _of(read_layout(data), machines)
+    recordings = _of(read_layout(data, pickup=pickup, take_all=take_all), machines)
     cache = (features or output) / "audit.json"
     warnings = check_data(recordings, for_evaluation=False, cache=cache, window_seconds=recipe.window_seconds)
     for warning in warnings if distributed.rank() == 0 else []:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edge.commands import cell
 from edge.detector import Detector
 from edge.errors import EarshotError
 from edge.judge import SCORE_NAMES
@@ -81,7 +82,7 @@ def _scores_csv(systems: Sequence[System]) -> str:
         for s in system.scored:
             clip = s.clip
             values = [s.scores.get(name, "") for name in names]
-            about = [clip.path, clip.machine, clip.section, clip.domain, clip.label or ""]
+            about = [cell(clip.path), clip.machine, clip.section, clip.domain, clip.label or ""]
             rows.writerow([*about, *values, system.name, system.seed])
     return text.getvalue()
 

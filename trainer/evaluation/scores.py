@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from edge.commands import open_output
 from edge.errors import EarshotError
 from trainer.dataset import Clip
 
@@ -61,9 +62,8 @@ def write_system(system: System, path: Path) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write a text file whole or not at all, and the folders that it needs."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    with open_output(path) as stream:
+        stream.write(text)
 
 
 def read_system(path: Path) -> System:
@@ -78,11 +78,9 @@ def read_system(path: Path) -> System:
 
 
 def _row(scored: Scored) -> dict[str, Any]:
-    clip = {key: str(value) if key == "path" else value for key, value in asdict(scored.clip).items()}
-    return {"clip": clip, "scores": dict(scored.scores), "thresholds": dict(scored.thresholds)}
+    return {"clip": scored.clip.as_row(), "scores": dict(scored.scores), "thresholds": dict(scored.thresholds)}
 
 
 def _scored(rows: Sequence[Mapping[str, Any]]) -> Iterator[Scored]:
     for row in rows:
-        clip = Clip(**{**row["clip"], "path": Path(row["clip"]["path"])})
-        yield Scored(clip, row["scores"], row["thresholds"])
+        yield Scored(Clip.of_row(row["clip"]), row["scores"], row["thresholds"])

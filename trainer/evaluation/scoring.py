@@ -37,7 +37,7 @@ def score_clips(
         if (clip.name, known) not in lines:
             lines[clip.name, known] = Line(detector, section, known)
         try:
-            scores = score_file(lines[clip.name, known], clip.path)
+            scores = score_file(lines[clip.name, known], clip.path, clip.pickup)
         except EarshotError as error:
             skipped.append(str(error))
             continue

@@ -49,7 +49,7 @@ class Density(Peer):
             ear, embeddings = detector.ear(), {}
             for clip in tqdm([clip for clip in clips if clip.name in sections], self.name, unit="clip"):
                 try:
-                    embeddings[clip] = np.stack([window.embedding for window in measure(ear, clip.path)])
+                    embeddings[clip] = np.stack([window.embedding for window in measure(ear, clip.path, clip.pickup)])
                 except EarshotError as error:
                     missing[str(clip.path)] = str(error)
             return embeddings

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.ear import FrontendSettings
+from edge.source import AS_IT_IS, Pickup
 from trainer.evaluation.scores import Scored, System
 
 Cell = str | float | int | None
@@ -77,6 +78,7 @@ class Example:
     attributes: str = ""
     why: str = ""
     frontend: FrontendSettings = field(default_factory=FrontendSettings)
+    pickup: Pickup = AS_IT_IS
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -72,15 +71,16 @@ def _examples(
             threshold=s.thresholds.get(score),
             domain=s.clip.domain,
             attributes=s.clip.attributes,
-            why=_why(detector, detector.sections[s.clip.name], s.clip.path) if detector else "",
+            pickup=s.clip.pickup,
+            why=_why(detector, detector.sections[s.clip.name], s.clip) if detector else "",
             **({"frontend": detector.frontend} if detector else {}),
         )
 
 
-def _why(detector: Detector, section: Section, path: Path) -> str:
+def _why(detector: Detector, section: Section, clip: Clip) -> str:
     """Say which bands differ from normal over the whole clip, as an event does."""
     try:
-        levels = [r.band_level for r in readings_of(Line(detector, section), path) if r.fault is None]
+        levels = [r.band_level for r in readings_of(Line(detector, section), clip.path, clip.pickup) if r.fault is None]
     except EarshotError:
         return ""  # the page says it beside the clip
     if not levels:
@@ -103,4 +103,12 @@ def _ordinary(chosen: Iterable[Scored], clips: Sequence[Clip], owners: Mapping[s
         if own:
             clip = own[len(own) // 2]
             frontend = owners[name].frontend
-            yield Example("ordinary", name, clip.path, domain=domain, attributes=clip.attributes, frontend=frontend)
+            yield Example(
+                "ordinary",
+                name,
+                clip.path,
+                domain=domain,
+                attributes=clip.attributes,
+                frontend=frontend,
+                pickup=clip.pickup,
+            )

@@ -27,7 +27,7 @@ def points_of(owners: Mapping[str, Detector], clips: Sequence[Clip], notes: list
     for clip, kind in tqdm(list(_mapped(owners, clips)), "map", unit="clip"):
         detector = owners[clip.name]
         try:
-            heard = measure(ears[detector.path], clip.path)
+            heard = measure(ears[detector.path], clip.path, clip.pickup)
         except EarshotError as error:
             notes.append(f"not on the map: {error}")
             continue

@@ -10,6 +10,7 @@ import jinja2
 from markupsafe import Markup
 from scipy.stats import binomtest
 
+from edge.commands import open_output
 from trainer.evaluation.metrics import PAUC_MAX_FPR, Grade, grade, harmonic_mean
 from trainer.evaluation.scores import Scored
 from trainer.report import figures
@@ -41,12 +42,11 @@ class Tile:
 
 
 def write_report(output: Path, content: ReportContent) -> None:
-    """Write a report as one HTML file, whole or not at all. Raises OSError if it cannot be written."""
+    """Write a report as one HTML file, whole or not at all. Raises OSError or EarshotError if it cannot be written."""
     page = render(content)
     output.parent.mkdir(parents=True, exist_ok=True)
-    part = output.with_name(f"{output.name}.part")
-    part.write_text(page, encoding="utf-8")
-    part.replace(output)
+    with open_output(output) as stream:
+        stream.write(page)
 
 
 def render(content: ReportContent) -> str:

@@ -69,7 +69,7 @@ _MAX_SAMPLES: Final = int(MAX_SECONDS * SAMPLE_RATE_HZ)
 def _read(example: Example) -> Samples | str:
     """Return the beginning of a clip, 16 kHz mono, or why it cannot be had."""
     try:
-        return read_samples(example.path)[:_MAX_SAMPLES]
+        return read_samples(example.path, example.pickup)[:_MAX_SAMPLES]
     except SourceError as error:
         return f"cannot be shown: {error}"
 
