@@ -17,8 +17,9 @@ from edge import clock
 from edge.config.settings import EvidenceSettings
 from edge.ear.frontend import Frontend, FrontendSettings
 from edge.memory import clips as evidence
-from edge.memory.clips import MEGABYTE, ClipStore, Evidence, write_whole
+from edge.memory.clips import ClipStore, Evidence
 from edge.memory.picture import COLUMN_FRAMES, spectrogram
+from edge.memory.shelf import MEGABYTE, write_whole
 from edge.source import Block
 from edge.source.block import Stretch
 

@@ -9,21 +9,16 @@ Without an episode nothing is written. When the disk is full or broken clips sto
 by themselves. A file that a person renamed is theirs: it is neither counted nor deleted.
 """
 
-import heapq
 import io
 import logging
-import math
-import os
 import queue
 import re
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 import numpy as np
 import soundfile
@@ -33,6 +28,7 @@ from edge import clock
 from edge.config import SAMPLE_RATE_HZ, EvidenceSettings
 from edge.ear import Frontend, FrontendSettings, Samples
 from edge.memory.picture import spectrogram
+from edge.memory.shelf import MEGABYTE, Shelf
 from edge.source import Block
 
 log = logging.getLogger(__name__)
@@ -40,7 +36,6 @@ log = logging.getLogger(__name__)
 State = Literal["off", "ready", "paused: disk"]
 OnPicture = Callable[[bytes], None]
 
-MEGABYTE: Final = 1_000_000
 SAMPLE_BYTES: Final = 2
 PICTURE_BYTES: Final = 200_000
 """The largest picture, of 300 s of noise, is a little less."""
@@ -52,14 +47,6 @@ then the first are kept."""
 LOOK_SECONDS: Final = 10.0
 """How often the disk is asked for its room. A question, no writing."""
 
-COUNT_SECONDS: Final = 3600.0
-"""How often all files are looked at, in case a person has tidied up: between, what is written is added up."""
-
-SPARE: Final = 0.01
-"""The part of the quota that is emptied beyond need, so that the files are not looked at for each clip."""
-
-_OWN_NAME: Final = re.compile(r"(\d{8}T\d{6}Z|boot-\d{10}s)-[0-9a-f]{32}\.(flac|png)")
-_PART_NAME: Final = re.compile(rf"\.{_OWN_NAME.pattern}\.part")
 _EPISODE: Final = re.compile(r"[0-9a-f]{32}")
 
 
@@ -103,17 +90,24 @@ class ClipStore:
         self.settings = settings
         self.folder = folder
         self.state: State = "off" if settings.privacy == "off" else "ready"
-        self.clips_bytes = 0
-        self.written_bytes = 0
         self.written_clips = 0
         self.lost_clips = 0
         self._frontend = Frontend(FrontendSettings())  # all that there is, whatever a detector listens to
         self._clip_bytes = int(settings.max_clip_seconds * SAMPLE_RATE_HZ) * SAMPLE_BYTES
-        self._counted_at = -math.inf
-        self._newest_ns = 0
+        self._shelf = Shelf(settings, folder)
         self._slots = threading.BoundedSemaphore(max(2, MEMORY_BYTES // self._clip_bytes))
         self._queue: queue.SimpleQueue[_Clip | None] = queue.SimpleQueue()  # never longer than there are slots
         self._thread = threading.Thread(target=self._work, name="evidence", daemon=True)
+
+    @property
+    def clips_bytes(self) -> int:
+        """Bytes of the clips that are kept."""
+        return self._shelf.n_bytes
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes that were written since the start."""
+        return self._shelf.written_bytes
 
     def start(self) -> None:
         """Begin to look after the disk, unless nothing is to be kept."""
@@ -145,7 +139,8 @@ class ClipStore:
     # --- In the thread ---
 
     def _work(self) -> None:
-        self._tidy()
+        self._shelf.tidy()
+        self._look()
         while True:
             try:
                 clip = self._queue.get(timeout=LOOK_SECONDS)
@@ -162,19 +157,11 @@ class ClipStore:
             finally:
                 self._slots.release()
 
-    def _tidy(self) -> None:
-        """Remove what a power cut left half written; see what is there."""
-        for path in self._paths(_PART_NAME):
-            with suppress(OSError):
-                path.unlink()
-        self._look()
-
     def _look(self) -> None:
         """Pause or resume: is there room for a whole clip above the floor?"""
-        if time.monotonic() > self._counted_at + COUNT_SECONDS:
-            self._count()
+        self._shelf.look()
         try:
-            fault = self._fault_of_disk(self._clip_bytes + PICTURE_BYTES)
+            fault = self._shelf.fault(self._clip_bytes + PICTURE_BYTES)
         except OSError as error:
             fault = str(error)
         self._enter("paused: disk" if fault else "ready", fault)
@@ -208,102 +195,13 @@ class ClipStore:
         if self.settings.privacy == "audio":
             files[self.folder / f"{clip.name}.flac"] = _flac(samples)
         try:
-            self._write(files)
+            self._shelf.write(files)
         except OSError as error:
             self.lost_clips += 1
-            self._counted_at = -math.inf  # nobody knows what is there now
+            self._shelf.doubt()
             self._enter("paused: disk", str(error))
-
-    def _write(self, files: dict[Path, bytes]) -> None:
-        """Write all files, each whole or not at all. Raises OSError."""
-        n_bytes = sum(map(len, files.values()))
-        going = self._beyond_quota(n_bytes)
-        places = {path.parent for path in files}
-        for place in places:
-            place.mkdir(parents=True, exist_ok=True)
-            freed_bytes = sum(each.n_bytes for each in going if _on_one_disk(each.path, place))
-            if fault := self._fault_of_disk(n_bytes, place, freed_bytes=freed_bytes):
-                raise OSError(fault)
-
-        for each in going:
-            each.path.unlink(missing_ok=True)
-            self.clips_bytes -= each.n_bytes
-        for path, data in files.items():
-            write_whole(path, data)
-            self._put_last(path)
-            self.written_bytes += len(data)
-            self.clips_bytes += len(data)
+            return
         self.written_clips += 1
-
-    def _put_last(self, path: Path) -> None:
-        """See that a file is newer than all that are kept: a clock that began in 1970 has other ideas of it."""
-        written_ns = path.stat().st_mtime_ns
-        self._newest_ns = max(self._newest_ns + 1, written_ns)
-        if written_ns != self._newest_ns:
-            os.utime(path, ns=(self._newest_ns, self._newest_ns))
-
-    def _count(self) -> None:
-        self.clips_bytes = 0
-        for each in self._kept():
-            self.clips_bytes += each.n_bytes
-            self._newest_ns = max(self._newest_ns, -each.minus_written_ns)
-        self._counted_at = time.monotonic()
-
-    def _beyond_quota(self, n_bytes: int) -> "list[_Kept]":
-        """Return the oldest files, those that have to go if `n_bytes` more are to be kept."""
-        quota_bytes = self.settings.quota_megabytes * MEGABYTE
-        if self.clips_bytes + n_bytes > quota_bytes:
-            self._count()
-        if self.clips_bytes + n_bytes <= quota_bytes:
-            return []
-        goal_bytes = self.clips_bytes + n_bytes - quota_bytes * (1 - SPARE)
-        oldest, total = list[_Kept](), 0  # a heap with the newest of them on top: there may be 30,000 files beside them
-        for each in self._kept():
-            heapq.heappush(oldest, each)
-            total += each.n_bytes
-            while total - oldest[0].n_bytes >= goal_bytes:
-                total -= heapq.heappop(oldest).n_bytes
-        return oldest
-
-    def _fault_of_disk(self, n_bytes: int, place: Path | None = None, *, freed_bytes: int = 0) -> str | None:
-        """Return why so many bytes should not be written to a folder, None if they may. Raises OSError."""
-        place = place or self.folder
-        disk = os.statvfs(next(path for path in (place, *place.absolute().parents) if path.exists()))
-        if disk.f_flag & os.ST_RDONLY:
-            return "read-only"
-        free, floor = disk.f_bavail * disk.f_frsize + freed_bytes, self.settings.min_free_megabytes * MEGABYTE
-        if free - n_bytes < floor:
-            return f"{free / MEGABYTE:.1f} MB free, expected {(floor + n_bytes) / MEGABYTE:.1f}"
-        return None
-
-    def _kept(self) -> "Iterator[_Kept]":
-        """Yield the files that are ours."""
-        for path in self._paths(_OWN_NAME):
-            with suppress(OSError):  # a person may be tidying up, too
-                status = path.stat()
-                yield _Kept(-status.st_mtime_ns, path, status.st_size)
-
-    def _paths(self, name: re.Pattern[str]) -> Iterator[Path]:
-        """Yield the files of that name in the folders of the sources: as they are written, links to folders followed,
-        each folder once."""
-        seen = set()
-        with suppress(OSError):
-            for source in os.scandir(self.folder):
-                if not source.is_dir():
-                    continue
-                found = Path(source.path).stat()
-                if (found.st_dev, found.st_ino) in seen:
-                    continue
-                seen.add((found.st_dev, found.st_ino))
-                yield from (Path(each.path) for each in os.scandir(source.path) if name.fullmatch(each.name))
-
-
-class _Kept(NamedTuple):
-    """A file of ours; the newest sorts first."""
-
-    minus_written_ns: int
-    path: Path
-    n_bytes: int
 
 
 class Evidence:
@@ -407,27 +305,6 @@ class Evidence:
         if self._n_heard <= size:
             return self._ring[: self._n_heard]
         return np.roll(self._ring, -(self._n_heard % size))
-
-
-def _on_one_disk(path: Path, folder: Path) -> bool:
-    with suppress(OSError):
-        return path.stat().st_dev == folder.stat().st_dev
-    return False
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a new file under `path`: whole, also after a power cut, or not at all. Raises OSError."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())  # else the name may be on the disk before the contents
-        part.rename(path)
-    except OSError:
-        with suppress(OSError):
-            part.unlink()
-        raise
 
 
 def _flac(samples: NDArray[np.int16]) -> bytes:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from edge.config.settings import EvidenceSettings
 from edge.memory import clips as evidence
-from edge.memory.clips import MEGABYTE, ClipStore, Evidence, write_whole
+from edge.memory.clips import ClipStore, Evidence
+from edge.memory.shelf import MEGABYTE, write_whole
 from edge.source import Block
 from edge.source.block import Stretch
 from tests.real.mosquitto import program, wait_until
