@@ -11,16 +11,19 @@ from typing import NamedTuple
 
 from edge.config import OutboxSettings
 from edge.voice.episodes import Episodes, Last, Orphan
+from edge.voice.graveyard import Graveyard
 from edge.voice.message import Payload, as_json
-from edge.voice.waiting import Queue, Waiting
+from edge.voice.waiting import Dead, Queue, Waiting
 
 
 class News(NamedTuple):
-    """What the disk does not know yet: numbers that are gone, new events, changed episodes (None: no longer open)."""
+    """What the disk does not know yet: numbers that are gone, new events, changed episodes (None: no longer open), and
+    what is or no longer is set aside (None)."""
 
     gone: list[int]
     events: list[Waiting]
     episodes: dict[str, Last | None]
+    dead: dict[int, Dead | None]
 
 
 class Backlog:
@@ -37,6 +40,7 @@ class Backlog:
         self._lock = threading.Lock()
         self._queue = Queue(settings)
         self._episodes = Episodes()
+        self._dead = Graveyard()
         self._newest = 0
         self._created_at_zero = 0.0
         self._unsaved: dict[int, None] = {}
@@ -50,6 +54,11 @@ class Backlog:
     def dropped(self) -> int:
         """Events given up since the start, because too many, too large or too old ones waited."""
         return self._queue.dropped
+
+    @property
+    def n_dead(self) -> int:
+        """Events that were set aside, those of earlier runs included."""
+        return len(self._dead)
 
     @property
     def n_orphans(self) -> int:
@@ -83,6 +92,26 @@ class Backlog:
                 self._note_gone(number)
             return bool(self._gone)
 
+    def set_aside(self, number: int, reason: str) -> None:
+        """Have an event wait no longer, and be kept all the same."""
+        with self._lock:
+            if number in self._queue.numbers:
+                event = self._queue[number]
+                self._queue.take_out(number)
+                self._note_gone(number)
+                self._dead.bury(Dead(event, reason))
+
+    def take_back(self, number: int) -> None:
+        """Have an event that was set aside wait again."""
+        with self._lock:
+            dead = self._dead.exhume(number)
+            if dead is not None:
+                self._queue.add(dead.event)
+                if self._gone is not None:
+                    self._gone.discard(number)
+                if self._shadowed:
+                    self._unsaved[number] = None
+
     def orphans(self) -> list[Orphan]:
         """Return the episodes that were found open on disk, each once."""
         with self._lock:
@@ -97,7 +126,7 @@ class Backlog:
         """Return what the disk does not know yet."""
         with self._lock:
             events = [self._queue[number] for number in self._unsaved]
-            return News(list(self._gone or ()), events, self._episodes.news())
+            return News(list(self._gone or ()), events, self._episodes.news(), self._dead.news())
 
     def saved(self, news: News) -> None:
         """Take it that the disk now knows this, as far as nothing has changed since."""
@@ -107,16 +136,18 @@ class Backlog:
             for event in news.events:
                 self._unsaved.pop(event.number, None)
             self._episodes.saved(news.episodes)
+            self._dead.saved(news.dead)
 
-    def compare(self, numbers: set[int], episodes: set[str]) -> None:
+    def compare(self, numbers: set[int], episodes: set[str], dead: set[int]) -> None:
         """Find out what a disk lacks that was opened anew, and holds these."""
         with self._lock:
             waiting = self._queue.numbers
             self._gone = numbers.difference(waiting)
             self._unsaved = dict.fromkeys(number for number in waiting if number not in numbers)
             self._episodes.compare(episodes)
+            self._dead.compare(dead)
 
-    def take_in(self, events: list[Waiting], episodes: Mapping[str, Last]) -> None:
+    def take_in(self, events: list[Waiting], episodes: Mapping[str, Last], dead: list[Dead]) -> None:
         """Add what was on disk. Where events came before the disk could be read, its own are put behind them."""
         with self._lock:
             self._gone = set()
@@ -125,6 +156,10 @@ class Backlog:
             elif events:
                 self._put_behind(events)
             self._episodes.take_in(episodes)
+            for each in dead:
+                self._dead.take_in(each)
+                if self._newest < each.event.number:
+                    self._newest = each.event.number
             self._make_room()
 
     def lose_the_disk(self) -> None:

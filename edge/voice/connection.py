@@ -1,19 +1,27 @@
 """A connection to the broker that is kept up for ever: connect, serve, wait, again. Only its thread waits for anybody.
 
 What is said over it the agenda knows, and what one connection goes through the link. A broker that is absent, refuses
-or hangs is a state (`reason`), never an exception.
+or hangs is a state (`reason`), never an exception. None of its answers is waited for without an end.
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
+from typing import Final
+
+import paho.mqtt.client as paho
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.errors import EarshotError
 from edge.voice.agenda import Agenda
 from edge.voice.backoff import Backoff
-from edge.voice.broker import Broker
+from edge.voice.blame import Blame
+from edge.voice.broker import Broker, Client
 from edge.voice.credentials import in_words
+from edge.voice.dialect import DIALECT, Dialect, Terms, version_name
 from edge.voice.link import Link
 from edge.voice.message import Message
 from edge.voice.orders import Orders
@@ -21,34 +29,50 @@ from edge.voice.topics import Topics
 
 log = logging.getLogger(__name__)
 
+TRUST_SECONDS: Final = 300.0
+"""A link that lived so long with a subscription has not been harmed by it."""
+
+ONLY_THIS_MESSAGE: Final = frozenset({0x95, 0x99})
+"""Reason codes of a PUBACK that speak against the message: too large, payload format. Others mean the topic."""
+
 
 class Connection:
     """The newest link, why the one before it ended, and when we have to be gone.
 
-    Any thread may ask, `start` and `close`. The rest happens in the publisher's thread, which is made here. `changed`
-    guards the state, and wakes that thread; it is never held while paho, the disk or a command is waited for.
+    Any thread may ask, `start` and `close`. The rest happens in the publisher's thread, which is made here, and what
+    paho's tells (see `Ear`). `changed` guards the state, and wakes that thread; it is never held while paho, the disk
+    or a command is waited for.
     """
 
     def __init__(
         self,
         broker: Broker,
+        dialect: Dialect,
         topics: Topics,
         agenda: Agenda,
+        blame: Blame,
         orders: Orders,
         changed: threading.Condition,
         *,
         delivered: Callable[[int], None],
         retry_seconds: tuple[float, float],
     ) -> None:
-        """Remember what to do; nothing is opened before `start`. `delivered`: see Link; `retry_seconds`: Publisher."""
+        """Remember what to do; nothing is opened before `start`. retry_seconds: see Publisher.
+
+        delivered: given the outbox's number of each event that the broker has acknowledged, with `changed` held.
+        """
         self._broker = broker
+        self._dialect = dialect
         self._topics = topics
         self._agenda = agenda
+        self._blame = blame
         self._orders = orders
         self._changed = changed
         self._delivered = delivered
         self._backoff = Backoff(*retry_seconds, broker.client_id)
         self._link: Link | None = None
+        self._weighed = True
+        self._renewed = 0
         self._reason = "not started"
         self._closing_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
@@ -64,6 +88,17 @@ class Connection:
         """Why it is not up, for a person; None while it is."""
         return None if self.up else self._reason
 
+    @property
+    def protocol(self) -> str | None:
+        """The version of MQTT that is spoken now; None while it is not up."""
+        link = self.up
+        return None if link is None else version_name(link.version)
+
+    @property
+    def renewed(self) -> int:
+        """Links ended by us since the start, because an answer did not come."""
+        return self._renewed
+
     def start(self) -> None:
         """Begin to connect, in a thread of its own. Once only."""
         self._reason = "connecting"
@@ -77,60 +112,120 @@ class Connection:
         if self._thread.ident is not None:
             self._thread.join(timeout_seconds)
 
+    def welcomed(self, granted: Properties | None) -> Terms:
+        """See Ear."""
+        return self._dialect.terms(granted)
+
+    def answered(self, message: Message, refusal: ReasonCode | None) -> None:
+        """See Ear."""
+        self._agenda.answered(message, taken=refusal is None)
+        if refusal is not None:
+            self._blame.refused(message, str(refusal), only_this=refusal.value in ONLY_THIS_MESSAGE)
+            return
+        self._blame.acknowledged(message)
+        if message.number is not None:
+            self._delivered(message.number)
+
+    def ended(self, link: Link, reason: str) -> None:
+        """See Ear: remember why, and log it if it is another reason than before."""
+        if (link.accepted or reason != self._reason) and self._closing_at is None:
+            learns = link.answer is not None and link.answer.value in DIALECT
+            log.log(logging.DEBUG if learns else logging.WARNING, "mqtt: %s: %s", self._broker, reason)
+        self._reason = reason
+
+    def heard(self, message: paho.MQTTMessage) -> None:
+        """See Ear."""
+        self._orders.hear(message)
+
     def _run(self) -> None:
         while True:
             link = self._connect_and_serve()
-            wait_seconds = self._backoff.after(accepted=link.accepted, lived_seconds=link.lived_seconds)
-            if self._wait_for_closing(wait_seconds):
+            again_at_once = link.greeted and self._dialect.learn(link.answer)
+            unexplained = link.accepted and not link.charges
+            wait_seconds = self._backoff.after(cut_off=unexplained, lived_seconds=link.lived_seconds)
+            if self._wait_for_closing(0.0 if again_at_once else wait_seconds):
                 return
 
     def _connect_and_serve(self) -> Link:
         """Return after one connection, or one attempt at it, has ended."""
-        link = Link(
-            self._broker,
-            self._topics,
-            self._changed,
-            heard=self._orders.hear if self._orders.wanted else None,
-            delivered=self._delivered,
-            ended=self._note,
-        )
+        link = Link(self._broker, self._topics, self._changed, self)
         try:
-            client = link.open()
+            client = link.open(self._dialect)
         except (OSError, ValueError, EarshotError) as error:
             link.end(in_words(error))
+            self._weigh(link)
             return link
 
         with self._changed:
             self._link = link
             self._agenda.begin(link)
         client.loop_start()
-        while (message := self._next_message(link)) is not None:
-            link.hand_over(client, message)
+        self._serve(link, client)
         with self._changed:
             polite = self._said_all(link)
         link.hang_up(client, polite=polite)
+        self._weigh(link)
+        with self._changed:
+            if link.charges and self._closing_at is None:
+                self._blame.charge(link.charges, f"the broker hung up at it ({self._reason})")
+                self._weighed = False
         return link
+
+    def _serve(self, link: Link, client: Client) -> None:
+        while (message := self._next_message(link)) is not None:
+            link.hand_over(client, message)
 
     def _next_message(self, link: Link) -> Message | None:
         """Wait for something to say; None when the connection has ended or there is nothing left before closing."""
         while True:
-            due_seconds = self._agenda.tend_the_outbox()
+            self._agenda.close_interrupted()  # a disk that could not be read at the start may have come back
             turn_seconds = self._orders.obey() if self._closing_at is None else None
-            closing_seconds = None
             with self._changed:
-                if link.over:
+                if link.over or self._is_overdue(link):
                     return None
+                self._weigh(link)
                 closing = self._closing_at is not None
-                if link.ready and (message := self._agenda.next(closing=closing)) is not None:
-                    return message
-                if self._closing_at is not None:
-                    closing_seconds = self._closing_at - time.monotonic()
-                    if self._said_all(link) or closing_seconds <= 0:
-                        return None
-                elif self._orders.waiting and turn_seconds is None:
+                if link.ready(careful=self._blame.careful):
+                    if (message := self._agenda.next(link.terms, closing=closing)) is not None:
+                        return message
+                    if link.idle:
+                        self._blame.all_said()
+                if self._closing_at is not None and (self._said_all(link) or time.monotonic() >= self._closing_at):
+                    return None
+                if self._orders.waiting and turn_seconds is None and not closing:
                     continue  # it has come since we looked
-                waits = (due_seconds, turn_seconds, closing_seconds)
-                self._changed.wait(min((seconds for seconds in waits if seconds is not None), default=None))
+                self._changed.wait(self._sleep_seconds(link, turn_seconds))
+
+    def _sleep_seconds(self, link: Link, turn_seconds: float | None) -> float | None:
+        """Return until when nothing has to be done, unless something happens."""
+        closing_seconds = None if self._closing_at is None else max(0.0, self._closing_at - time.monotonic())
+        waits = (turn_seconds, closing_seconds, link.due_seconds, link.settled_in_seconds, self._blame.due_seconds)
+        seconds = min(each for each in waits if each is not None)
+        return None if seconds == math.inf else max(0.0, seconds)
+
+    def _is_overdue(self, link: Link) -> bool:
+        """Whether an answer should have come long ago; the link has ended then."""
+        if not link.accepted and link.due_seconds <= 0:
+            link.end("no answer to our greeting in time")
+            return True
+        overdue = link.overdue()
+        if overdue is None:
+            return False
+        message, others_came = overdue
+        self._renewed += 1
+        if others_came:
+            self._blame.ignored(message, "the broker acknowledges others, and not this")
+        link.end(f"no acknowledgement of {message.topic} in time: the connection is made anew")
+        return True
+
+    def _weigh(self, link: Link) -> None:
+        """Tell how the broker was found after the last end; once, when it is known."""
+        with self._changed:
+            if not self._weighed and (link.accepted or link.over):
+                self._weighed = True
+                self._blame.weigh(was_there=link.accepted)
+            if link.accepted and link.trusted_seconds >= TRUST_SECONDS:
+                self._blame.trusted(self._topics.commands)
 
     def _said_all(self, link: Link) -> bool:
         return self._agenda.said_goodbye and link.idle
@@ -138,16 +233,10 @@ class Connection:
     def _wait_for_closing(self, seconds: float) -> bool:
         """Wait so long for the next attempt; return whether there is to be none."""
         end = time.monotonic() + seconds
-        while True:
-            due_seconds = self._agenda.tend_the_outbox()
-            with self._changed:
+        self._agenda.close_interrupted()
+        with self._changed:
+            while True:
                 left_seconds = end - time.monotonic()
                 if self._closing_at is not None or left_seconds <= 0:
                     return self._closing_at is not None
-                self._changed.wait(left_seconds if due_seconds is None else min(left_seconds, due_seconds))
-
-    def _note(self, link: Link, reason: str) -> None:
-        """Remember why a link has ended, and log it if it is another reason than before. `changed` is held."""
-        if (link.accepted or reason != self._reason) and self._closing_at is None:
-            log.warning("mqtt: %s: %s", self._broker, reason)
-        self._reason = reason
+                self._changed.wait(left_seconds)

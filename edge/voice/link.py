@@ -5,24 +5,67 @@ mark as delayed, and after a lost connection it would send the old behind the ne
 """
 
 import logging
-import socket
+import math
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 import paho.mqtt.client as paho
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edge.voice.broker import Broker
+from edge.voice.broker import Broker, Client
+from edge.voice.dialect import V5, Dialect, Terms, version_name
 from edge.voice.message import Message
 from edge.voice.topics import Topics
 
 log = logging.getLogger(__name__)
 
-MOST_IN_FLIGHT: Final = 20
-"""Messages that paho may hold at once; its own limit is the same, so nothing queues inside it."""
+GREETING_SECONDS: Final = 20.0
+"""For the answer to our greeting."""
+
+FIRST_GREETING_SECONDS: Final = 5.0
+"""The same for one in version 5 to a broker that may not know it: amqtt waits for the rest of it for ever."""
+
+ANSWER_SECONDS: Final = 30.0
+"""For an acknowledgement, and SLOWEST_BYTES_PER_SECOND for all that is before it on a line that crawls."""
+
+SLOWEST_BYTES_PER_SECOND: Final = 2000
+
+SETTLE_SECONDS: Final = 2.0
+"""What a broker remembered for us comes right after a subscription, and may be what breaks the link."""
+
+NO_FAULT_OF_OURS: Final = frozenset({0x00, 0x04, 0x89, 0x8B, 0x8D, 0x8E, 0x96, 0x97, 0x98, 0x9C, 0x9D, 0x9F, 0xA0})
+"""Reason codes of a DISCONNECT that speak against no message: busy, shutting down, session taken over, moved ...
+https://docs.oasis-open.org/mqtt/mqtt/v5.0/os/mqtt-v5.0-os.html#_Toc3901208"""
+
+
+class Ear(Protocol):
+    """Who is told what came over a link. All with `changed` held, but `heard`."""
+
+    def welcomed(self, granted: Properties | None) -> Terms:
+        """The broker has let us in; return what may be said."""
+
+    def answered(self, message: Message, refusal: ReasonCode | None) -> None:
+        """A message was acknowledged, or refused."""
+
+    def ended(self, link: "Link", reason: str) -> None:
+        """It has ended. Once."""
+
+    def heard(self, message: paho.MQTTMessage) -> None:
+        """A command has come."""
+
+
+@dataclass
+class _Sent:
+    message: Message
+    due: float
+    """`time.monotonic()` until which it should be acknowledged."""
+    passed: bool = False
+    """Whether one that was handed over later was."""
 
 
 class Link:
@@ -36,33 +79,26 @@ class Link:
     they wait, and would hold the client's sockets too.
     """
 
-    def __init__(
-        self,
-        broker: Broker,
-        topics: Topics,
-        changed: threading.Condition,
-        *,
-        heard: Callable[[paho.MQTTMessage], None] | None,
-        delivered: Callable[[int], None],
-        ended: Callable[["Link", str], None],
-    ) -> None:
-        """Remember what to do; nothing is opened before `open`.
-
-        heard: given each command; None: none is subscribed to.
-        delivered: given the outbox's number of each event that the broker has acknowledged.
-        ended: given this and why it ended, once. Both are called with `changed` held.
-        """
+    def __init__(self, broker: Broker, topics: Topics, changed: threading.Condition, ear: Ear) -> None:
+        """Remember what to do; nothing is opened before `open`."""
         self._broker = broker
         self._topics = topics
         self._changed = changed
-        self._heard = heard
-        self._delivered = delivered
-        self._ended = ended
-        # paho's message ids that are not acknowledged (QoS 0: not written), each with the outbox's number of its event.
-        self._in_flight: dict[int, int | None] = {}
-        self._early: set[int] = set()  # ids acknowledged before `publish` has returned them
+        self._ear = ear
+        self._in_flight: dict[int, _Sent] = {}  # by paho's message id, the oldest first
+        self._early: dict[int, ReasonCode] = {}  # of ids that were answered before `publish` has returned them
+        self._opened_at = time.monotonic()
+        self._greeting_seconds = GREETING_SECONDS
         self._accepted_at: float | None = None
         self._ended_at: float | None = None
+        self._wish: Message | None = None  # to hear commands, and when it was granted
+        self._granted_at = -math.inf
+        self.version = V5
+        self.terms = Terms()
+        self.greeted = False
+        self.answer: ReasonCode | None = None
+        self.charges: list[Message] = []
+        """What was on its way when the broker ended it; empty where it was no message's fault."""
 
     @property
     def accepted(self) -> bool:
@@ -80,54 +116,83 @@ class Link:
         return not self._in_flight
 
     @property
-    def ready(self) -> bool:
-        """Whether a message may be handed over."""
-        return self.accepted and len(self._in_flight) < MOST_IN_FLIGHT
-
-    @property
     def lived_seconds(self) -> float:
         """From the welcome to the end; 0 without either."""
         if self._accepted_at is None or self._ended_at is None:
             return 0.0
         return self._ended_at - self._accepted_at
 
-    def open(self) -> paho.Client:
+    def ready(self, *, careful: bool) -> bool:
+        """Whether a message may be handed over; with `careful`, one at a time."""
+        if careful:
+            return self.accepted and self.idle and self.settled_in_seconds is None
+        return self.accepted and len(self._in_flight) < self.terms.most_in_flight
+
+    @property
+    def settled_in_seconds(self) -> float | None:
+        """Until what the broker remembered for us has come, None if it has, or nothing is awaited."""
+        left_seconds = self._granted_at + SETTLE_SECONDS - time.monotonic()
+        return left_seconds if left_seconds > 0 else None
+
+    @property
+    def trusted_seconds(self) -> float:
+        """For how long it has lived with a subscription; 0 without one."""
+        return 0.0 if self._granted_at == -math.inf or self.over else time.monotonic() - self._granted_at
+
+    @property
+    def due_seconds(self) -> float:
+        """Until an answer is overdue."""
+        now = time.monotonic()
+        if not self.accepted:
+            return self._opened_at + self._greeting_seconds - now
+        return min((each.due for each in self._in_flight.values()), default=float("inf")) - now
+
+    def overdue(self) -> tuple[Message, bool] | None:
+        """Return the message whose answer should have come, and whether a later one's did; None if none should."""
+        for each in self._in_flight.values():
+            if each.due <= time.monotonic():
+                return each.message, each.passed
+        return None
+
+    def open(self, dialect: Dialect) -> Client:
         """Return a client that has connected and greeted, and hears nothing yet (`loop_start`).
 
         Raises OSError, ValueError or EarshotError.
         """
-        client = self._broker.new_client(self._topics.status)
+        self.version = dialect.version
+        self._greeting_seconds = GREETING_SECONDS if dialect.settled else FIRST_GREETING_SECONDS
+        client = self._broker.new_client(dialect, self._topics.status)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_publish = self._on_publish
         client.on_disconnect = self._on_disconnect
-        if self._heard is not None:
-            heard = self._heard
-            client.on_message = lambda _client, _data, message: heard(message)
-        self._broker.dial(client)
+        client.on_message = lambda _client, _data, message: self._ear.heard(message)
+        self._broker.dial(client, dialect)
+        self._opened_at = time.monotonic()
+        self.greeted = True
         return client
 
-    def hand_over(self, client: paho.Client, message: Message) -> None:
+    def hand_over(self, client: Client, message: Message) -> None:
         """Give one message to paho, and remember under which id its acknowledgement will come."""
-        info = client.publish(message.topic, message.text, qos=message.qos, retain=message.retain)
+        if message.hears:
+            self._wish = message
+        mid = self._subscribe(client, message) if message.hears else self._publish(client, message)
         with self._changed:
             # info.is_published() is of no use: it raises for ever once a message was given to a closed connection.
-            if info.mid in self._early:
-                self._early.remove(info.mid)
-                self._forget(message.number)
+            if mid in self._early:
+                self._take(message, self._early.pop(mid))
             else:
-                self._in_flight[info.mid] = message.number
+                waiting = message.n_bytes + sum(each.message.n_bytes for each in self._in_flight.values())
+                due = time.monotonic() + ANSWER_SECONDS + waiting / SLOWEST_BYTES_PER_SECOND
+                self._in_flight[mid] = _Sent(message, due)
 
-    def hang_up(self, client: paho.Client, *, polite: bool) -> None:
+    def hang_up(self, client: Client, *, polite: bool) -> None:
         """End it. `polite`: with a farewell, after which the broker forgets our will."""
-        sock = client.socket()
         if polite:
             client.disconnect()
-        elif isinstance(sock, socket.socket):
-            # A DISCONNECT would cancel the will, which is all that is left to say `offline` for us. The plain shutdown,
-            # not TLS's own: paho's thread may be inside it.
-            with suppress(OSError):
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        else:
+            with suppress(OSError):  # a DISCONNECT would cancel the will, all that is left to say `offline` for us
+                client.cut()
         client.loop_stop()
         self.end("closed")
 
@@ -136,41 +201,94 @@ class Link:
         with self._changed:
             if self.over:
                 return
-            self._ended(self, reason)
+            self._ear.ended(self, reason)
             self._ended_at = time.monotonic()
             self._changed.notify_all()
 
-    def _forget(self, number: int | None) -> None:
-        if number is not None:
-            self._delivered(number)
+    def _publish(self, client: Client, message: Message) -> int:
+        retain = message.retain and self.terms.retain
+        return client.publish(message.topic, message.text, qos=self.terms.qos, retain=retain).mid
 
-    def _on_connect(self, client: paho.Client, _data: object, _flags: object, code: ReasonCode, _more: object) -> None:
+    def _subscribe(self, client: Client, message: Message) -> int:
+        if self.version == V5:  # neither our own results nor what is remembered: retained commands are not obeyed
+            wishes = SubscribeOptions(
+                qos=self.terms.qos, noLocal=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND
+            )
+            _, mid = client.subscribe(message.topic, options=wishes)
+        else:
+            _, mid = client.subscribe(message.topic, qos=self.terms.qos)
+        return mid or 0
+
+    def _take(self, message: Message, code: ReasonCode) -> None:
+        if message.hears and not code.is_failure:
+            self._granted_at = time.monotonic()
+        self._ear.answered(message, code if code.is_failure else None)
+
+    def _on_connect(
+        self, _client: object, _data: object, _flags: object, code: ReasonCode, granted: Properties | None
+    ) -> None:
+        self.answer = code
         if code.is_failure:
-            self.end(f"refused by the broker: {code}; see mqtt.username, password_file and client_id")
+            self.end(_refusal(code))
             return
-        log.info("mqtt: connected to %s", self._broker)
         with self._changed:
+            self.terms = self._ear.welcomed(granted)
             self._accepted_at = time.monotonic()
             self._changed.notify_all()
-        if self._heard is not None:
-            client.subscribe(self._topics.commands, qos=1)
+        log.info("mqtt: connected to %s, MQTT %s", self._broker, version_name(self.version))
 
-    def _on_subscribe(self, _client: object, _data: object, _mid: int, codes: list[ReasonCode], _more: object) -> None:
-        if any(code.is_failure for code in codes):
-            log.warning("mqtt: the broker does not let us hear commands, %s", self._topics.commands)
+    def _on_subscribe(self, _client: object, _data: object, mid: int, codes: list[ReasonCode], _more: object) -> None:
+        self._answer(mid, next((code for code in codes if code.is_failure), codes[0]))
 
-    def _on_publish(self, _client: object, _data: object, mid: int, _code: object, _more: object) -> None:
-        """Take one message as delivered. It can come before `publish` has returned the id."""
+    def _on_publish(self, _client: object, _data: object, mid: int, code: ReasonCode, _more: object) -> None:
+        self._answer(mid, code)
+
+    def _answer(self, mid: int, code: ReasonCode) -> None:
+        """Take one message as answered. It can come before `publish` has returned the id."""
         with self._changed:
             if mid in self._in_flight:
-                self._forget(self._in_flight.pop(mid))
+                for number, each in self._in_flight.items():
+                    if number == mid:
+                        break
+                    each.passed = True
+                self._take(self._in_flight.pop(mid).message, code)
             else:
-                self._early.add(mid)
+                self._early[mid] = code
             self._changed.notify_all()
 
-    def _on_disconnect(self, _client: object, _data: object, _flags: object, code: ReasonCode, _more: object) -> None:
+    def _on_disconnect(
+        self, client: paho.Client, _data: object, flags: paho.DisconnectFlags, code: ReasonCode, _more: object
+    ) -> None:
         because = "" if str(code) == "Unspecified error" else f": {code}"
+        with self._changed:
+            if self.over:
+                return
+            if isinstance(client, Client) and client.poison is not None:
+                because = f": {client.poison}"
+                self.charges = [self._wish] if self._wish else []
+            elif not _forgives(code, said=flags.is_disconnect_packet_from_server):
+                self.charges = [each.message for each in self._in_flight.values()]
+                if self._wish is not None and self.settled_in_seconds is not None:
+                    self.charges.append(self._wish)
         if self.accepted:
             self.end(f"connection lost{because}")
-        else:
+        elif self.answer is None:
             self.end(f"no answer to our greeting{because}; does only one side expect TLS?")
+
+
+def _forgives(code: ReasonCode, *, said: bool) -> bool:
+    """Whether the end of a link speaks against no message. said: by the broker, with a DISCONNECT."""
+    return code.value in NO_FAULT_OF_OURS if said else str(code) == "Keep alive timeout"
+
+
+def _refusal(code: ReasonCode) -> str:
+    """Return why a broker has not let us in, for a person."""
+    hints = {
+        0x85: "mqtt.client_id",
+        0x86: "mqtt.username and password_file",
+        0x87: "mqtt.username, password_file and client_id",
+        0x8A: "this device is banned there",
+        0x9A: "mqtt.retain: false",
+    }
+    hint = hints.get(code.value)
+    return f"refused by the broker: {code}" + (f"; see {hint}" if hint else "")
