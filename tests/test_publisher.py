@@ -67,6 +67,7 @@ HEALTH: dict[str, Any] = {
     "uptime_s": 12.5,
     "clock_synced": True,
     "sources": {"pump": "listening", "fan": "lost"},
+    "commanded": {"pump": {"shelved_until": "2026-11-23T22:53:00.512Z", "threshold": None}},
     "clips": {"state": "ready", "bytes": 123_456, "lost": 0},
     "mqtt": {
         "queued": 0,

@@ -416,10 +416,13 @@ def _on_one_disk(path: Path, folder: Path) -> bool:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a new file under `path`: whole, also after a power cut, or not at all. Raises OSError."""
+    """Write a new file under `path`: whole, also after a power cut, or not at all; strangers may not read it.
+
+    Raises OSError.
+    """
     part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("wb") as file:
+        with open(part, "wb", opener=lambda name, flags: os.open(name, flags, 0o640)) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())  # else the name may be on the disk before the contents
