@@ -51,6 +51,7 @@ class FakeBroker:
     properties: bytes = b""
     packets: list[Packet] = field(default_factory=list)
     n_links: int = 0
+    connections: list[socket.socket] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         self._server = socket.create_server((HOST, 0))
@@ -69,6 +70,12 @@ class FakeBroker:
         """Return what came on topics that end so, oldest first."""
         return [packet.text for packet in list(self.packets) if packet.kind == PUBLISH and packet.topic.endswith(leaf)]
 
+    def hang_up(self) -> None:
+        """End every connection."""
+        for connection in list(self.connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
     def _accept(self) -> None:
         while True:
             try:
@@ -76,6 +83,7 @@ class FakeBroker:
             except OSError:
                 return
             self.n_links += 1
+            self.connections.append(connection)
             threading.Thread(target=self._serve, args=(connection, self.n_links), daemon=True).start()
 
     def _serve(self, connection: socket.socket, link: int) -> None:

@@ -139,6 +139,30 @@ def test_what_a_broker_is_known_not_to_take_is_never_said(known: str) -> None:
             publisher.image("pump", PICTURE[:9000])
 
 
+def test_a_broker_that_acknowledges_and_then_hangs_up(caplog: pytest.LogCaptureFixture) -> None:
+    """As Mosquitto 2.0.11 does in 3.1.1 where its access list forbids."""
+    hated: list[int] = []
+
+    def answers(packet: Packet) -> bytes | None:
+        if packet.link in hated:
+            raise HangUp
+        if packet.topic.endswith("/state"):
+            hated.append(packet.link)
+            threading.Timer(0.02, connections_end).start()
+        return None
+
+    def connections_end() -> None:
+        broker.hang_up()
+
+    with FakeBroker(answers) as broker, publishing(broker, protocol="3.1.1") as publisher:
+        publisher.state("pump", {"score": 1})
+        wait_until(lambda: publisher.figures["left_out"], "it is left out")
+        assert broker.n_links <= 3
+        publisher.event("pump", event(1))
+        wait_until(lambda: not publisher.queued, "the event goes")
+        assert publisher.figures["left_out"][0]["topic"].endswith("/state")
+
+
 def test_what_was_left_out_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blame, "LEFT_OUT_SECONDS", 0.3)
     until = time.monotonic() + 60

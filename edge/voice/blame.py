@@ -56,6 +56,7 @@ class Blame:
         self._charged: list[tuple[Message, str]] = []
         self._left_out: dict[str, LeftOut] = {}
         self._rows: dict[str, list[int]] = {}
+        self._latest: str | int | None = None
         self._releases = 0
 
     @property
@@ -103,6 +104,7 @@ class Blame:
         """The broker has ended a link while these were on their way. What it is worth, `weigh` will tell."""
         self._suspects.update(message.key for message in on_their_way)
         self._charged = [(message, reason) for message in on_their_way]
+        self._latest = None
 
     def ignored(self, message: Message, reason: str) -> None:
         """It was never acknowledged, while others after it were."""
@@ -116,11 +118,15 @@ class Blame:
 
     def acknowledged(self, message: Message) -> None:
         """Nothing speaks against it any more; against our wish to hear only time will tell, see `trusted`."""
+        self._suspects.discard(message.key)
         if message.hears:
-            self._suspects.discard(message.key)
             return
-        self._acquit(message.key)
-        if message.number is not None:
+        if message.number is None:  # some acknowledge, and then hang up: the next one proves that they did not
+            latest, self._latest = self._latest, message.key
+            if latest not in (None, message.key):
+                self._strikes.pop(latest, None)
+        else:
+            self._acquit(message.key)
             self._rows.pop(message.topic, None)
 
     def refused(self, message: Message, reason: str, *, only_this: bool) -> None:

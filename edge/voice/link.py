@@ -38,6 +38,9 @@ SLOWEST_BYTES_PER_SECOND: Final = 2000
 SETTLE_SECONDS: Final = 2.0
 """What a broker remembered for us comes right after a subscription, and may be what breaks the link."""
 
+AFTERMATH_SECONDS: Final = 0.2
+"""An end so soon after an acknowledgement has to do with it."""
+
 NO_FAULT_OF_OURS: Final = frozenset({0x00, 0x04, 0x89, 0x8B, 0x8D, 0x8E, 0x96, 0x97, 0x98, 0x9C, 0x9D, 0x9F, 0xA0})
 """Reason codes of a DISCONNECT that speak against no message: busy, shutting down, session taken over, moved ...
 https://docs.oasis-open.org/mqtt/mqtt/v5.0/os/mqtt-v5.0-os.html#_Toc3901208"""
@@ -93,6 +96,7 @@ class Link:
         self._ended_at: float | None = None
         self._wish: Message | None = None  # to hear commands, and when it was granted
         self._granted_at = -math.inf
+        self._latest: tuple[Message | None, float] = None, 0.0
         self.version = V5
         self.terms = Terms()
         self.greeted = False
@@ -219,7 +223,14 @@ class Link:
             _, mid = client.subscribe(message.topic, qos=self.terms.qos)
         return mid or 0
 
+    def _just_taken(self) -> list[Message]:
+        """Mosquitto 2.0.11 acknowledges in 3.1.1 what its access list forbids, throws it away, and hangs up."""
+        message, taken_at = self._latest
+        is_it = message is not None and message.number is None and time.monotonic() - taken_at < AFTERMATH_SECONDS
+        return [message] if message is not None and is_it else []
+
     def _take(self, message: Message, code: ReasonCode) -> None:
+        self._latest = message, time.monotonic()
         if message.hears and not code.is_failure:
             self._granted_at = time.monotonic()
         self._ear.answered(message, code if code.is_failure else None)
@@ -270,6 +281,7 @@ class Link:
                 self.charges = [each.message for each in self._in_flight.values()]
                 if self._wish is not None and self.settled_in_seconds is not None:
                     self.charges.append(self._wish)
+                self.charges = self.charges or self._just_taken()
         if self.accepted:
             self.end(f"connection lost{because}")
         elif self.answer is None:

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -58,12 +58,13 @@ class Mosquitto:
         asks_for_certificates: bool = False,
         valid_from: datetime | None = None,
         may: str | None = None,
+        more: Sequence[str] = (),
     ) -> None:
         """Write its configuration into `folder`.
 
         password: the only name and password it lets in; asks_for_certificates: let in only who has one of our
         authority (client.crt, client.key in `folder`); valid_from: when its own certificate begins; may: the only
-        permission that is given, in the words of an access list.
+        permission that is given, in the words of an access list; more: further lines of its configuration.
         """
         self.host = HOST
         self.port = _free_port()
@@ -98,6 +99,7 @@ class Mosquitto:
         if may:
             (folder / "acl").write_text(f"{may}\n")
             lines.append(f"acl_file {folder}/acl")
+        lines += more
         self._config_file.write_text("\n".join(lines) + "\n")
         self._log_file.touch()
 
