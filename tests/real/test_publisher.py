@@ -9,6 +9,7 @@ import random
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -25,8 +26,10 @@ import pytest
 
 from edge.config.settings import MqttSettings, TlsSettings
 from edge.voice.control import Acknowledge, Command, CommandError, Shelve, Threshold
+from edge.voice.credentials import tls_context
 from edge.voice.orders import COMMAND_SECONDS, MOST_COMMANDS, OnCommand
 from edge.voice.publisher import Publisher
+from tests.real.aedes import Aedes
 from tests.real.mosquitto import PATIENCE_SECONDS, SOAK, Listener, Mosquitto, wait_until
 from tests.test_publisher import EVENT, SCHEMAS, STATE
 
@@ -46,7 +49,7 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 
 @contextmanager
 def publishing(
-    broker: Mosquitto,
+    broker: Mosquitto | Aedes,
     *,
     client_id: str = "publisher",
     state_path: Path | None = None,
@@ -467,6 +470,39 @@ def test_tls_with_an_authority_of_our_own(tls_broker: Mosquitto) -> None:
         assert timed_close(publisher) < CLOSE_SECONDS
 
 
+def test_tls_with_an_authority_as_most_people_make_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By `openssl req -x509` alone. Python 3.13 is strict unless it is told; before, we make it so."""
+    lenient = ssl.create_default_context
+
+    def strict(cafile: Path | None = None) -> ssl.SSLContext:
+        context = lenient(cafile=cafile)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    with Mosquitto(tmp_path, tls=True, plain_authority=True) as broker:
+        with publishing(broker, tls={"enabled": True, "ca_file": broker.ca_file}) as publisher:
+            publisher.event("pump", EVENT)
+            wait_delivered(publisher)
+        assert not tls_context(TlsSettings(ca_file=broker.ca_file)).verify_flags & ssl.VERIFY_X509_STRICT
+    assert tls_context(TlsSettings()).verify_flags & ssl.VERIFY_X509_STRICT  # others have to keep to it
+
+
+def test_certificates_of_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    with Mosquitto(tmp_path, tls=True, asks_for_certificates=True) as broker:
+        tls = {
+            "enabled": True,
+            "ca_file": broker.ca_file,
+            "certificate_file": "credential:client.crt",
+            "key_file": "credential:client.key",
+        }
+        with publishing(broker, tls=tls) as publisher:
+            wait_until(lambda: "$CREDENTIALS_DIRECTORY is not set" in str(publisher.reason), "the lack is named")
+            monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+            wait_connected(publisher)
+
+
 def test_tls_with_a_certificate_of_ours(tmp_path: Path) -> None:
     with Mosquitto(tmp_path, tls=True, asks_for_certificates=True) as broker:
         tls = {"enabled": True, "ca_file": broker.ca_file}
@@ -618,6 +654,19 @@ def test_a_broker_that_lets_us_speak_and_not_hear(tmp_path: Path) -> None:
         publisher.event("pump", EVENT)
         wait_delivered(publisher)
         assert publisher.connected
+
+
+def test_commands_that_are_off_are_not_heard(broker: Mosquitto) -> None:
+    obeyed: list[Command] = []
+    on_command = lambda _source, command: obeyed.append(command)  # noqa: E731
+    with Listener(broker) as listener, publishing(broker, on_command=on_command, commands="off") as publisher:
+        listener.wait_for(STATUS, "online")
+        listener.say(f"{PUMP}/cmd/shelve", '{"minutes": 30}')
+        listener.wait_for(f"{PUMP}/cmd/shelve", '{"minutes": 30}')
+        publisher.event("pump", EVENT)
+        wait_delivered(publisher)
+        assert (obeyed, publisher.figures["commands"]) == ([], "off")
+    assert "SUBSCRIBE" not in broker.log()
 
 
 def test_a_flood_of_commands_delays_no_event(broker: Mosquitto) -> None:
