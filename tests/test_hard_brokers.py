@@ -6,6 +6,7 @@ connection goes through has seconds in it, so the waits are shortened; nothing e
 
 import json
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from edge.config.settings import MqttSettings
-from edge.voice import blame, link
+from edge.voice import blame, flight, link
 from edge.voice.message import Message
 from edge.voice.orders import OnCommand
 from edge.voice.outbox import Outbox
@@ -31,7 +32,7 @@ PICTURE = b"\x89PNG" + b"x" * 14_000
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(flight, "SETTLE_SECONDS", 0.2)
 
 
 @contextmanager
@@ -181,6 +182,21 @@ def test_what_was_left_out_is_tried_again_later(monkeypatch: pytest.MonkeyPatch)
     assert time.monotonic() < until
 
 
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 101\r\nSec-WebSocket-Accept:x\r\n\r\n", b"HTTP/1.1 403 No\r\n\r\n", b""])
+def test_a_proxy_that_knows_no_websockets_is_a_state(answer: bytes) -> None:
+    with socket.create_server((fakebroker.HOST, 0)) as server:
+        settings = MqttSettings(host=fakebroker.HOST, port=server.getsockname()[1], transport="websockets")
+        publisher = Publisher(settings, node="hall", sources=["pump"], retry_seconds=(0.02, 0.05))
+        publisher.start()
+        for _ in range(3):  # it is tried again
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(answer)
+        assert publisher.reason not in (None, "connecting")
+        publisher.close(0.5)
+
+
 # --- A2: dead letters ---
 
 
@@ -257,8 +273,8 @@ def test_a_broker_that_dies_itself_speaks_against_no_message() -> None:
 def test_acknowledgements_that_never_come_cost_a_link_and_no_event(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(link, "ANSWER_SECONDS", 0.3)
-    monkeypatch.setattr(link, "SLOWEST_BYTES_PER_SECOND", 1e6)
+    monkeypatch.setattr(flight, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(flight, "SLOWEST_BYTES_PER_SECOND", 1e6)
     with (
         FakeBroker(lambda p: b"" if p.kind == PUBLISH and p.link == 1 else None) as broker,
         publishing(broker, protocol="3.1.1") as publisher,
@@ -273,7 +289,7 @@ def test_acknowledgements_that_never_come_cost_a_link_and_no_event(
 
 
 def test_one_event_that_is_never_acknowledged_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(flight, "ANSWER_SECONDS", 0.3)
     with (
         FakeBroker(lambda p: b"" if b"poison" in p.text else None) as broker,
         publishing(broker, protocol="3.1.1") as publisher,

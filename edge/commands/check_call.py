@@ -40,11 +40,11 @@ class Call:
         client.on_connect = self._on_connect
         client.on_disconnect = lambda _client, _data, _flags, code, _properties: self._end(str(code))
         client.on_publish = lambda _client, _data, mid, code, _properties: self._answers.update({mid: code})
-        client.on_subscribe = lambda _client, _data, mid, codes, _properties: self._answers.update({mid: codes[0]})
+        client.on_subscribe = lambda _client, _data, mid, codes, _properties: self._answers.update({mid: codes[-1]})
         client.on_message = lambda _client, _data, message: self.heard.append(message)
         try:
             broker.dial(client, dialect)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, LookupError) as error:  # LookupError: paho's, of no websocket
             raise Trouble(f"{broker}: {in_words(error)}") from error
         self.wait(lambda: self.answer is not None or self.ended is not None)
 

@@ -13,10 +13,10 @@ from typing import Final, NamedTuple
 
 from edge.commands import check_call
 from edge.commands.check_call import Call, greeted
-from edge.commands.check_greeting import Greeting, dialect_of
+from edge.commands.check_greeting import Greeting
 from edge.commands.steps import Doubt, Trouble
 from edge.config import MqttSettings
-from edge.voice import Broker, Topics, as_json, version_name
+from edge.voice import Broker, Dialect, Topics, as_json, version_name
 
 PICTURE_BYTES: Final = 50_000
 """What a minute of a busy machine takes."""
@@ -53,7 +53,11 @@ class AsTheDaemon:
         broker = Broker(self._mqtt, client_id=client_id)
         call = self._let_in(broker, will="online" if runs else "offline")
         try:
-            words = [word for word in self._words(runs=runs is not False) if self._fits(word, call)]
+            words = [
+                word
+                for word in _words(self._topics, self._node, self._sources, quiet=runs is not False)
+                if self._fits(word, call)
+            ]
             reads = self._reads_back(call, words)
             for word in words:
                 self._say(call, word)
@@ -81,11 +85,11 @@ class AsTheDaemon:
         return any(message.payload == b"online" for message in call.heard)
 
     def _let_in(self, broker: Broker, *, will: str) -> Call:
-        dialect = dialect_of(self._mqtt)
+        dialect = Dialect(self._mqtt)
         call = greeted(broker, dialect, self._topics.status, will)
         if not call.is_let_in:
             said = call.answer or "it hung up, or was silent"
-            forgetful = dialect_of(self._mqtt.model_copy(update={"retain": False}))
+            forgetful = Dialect(self._mqtt.model_copy(update={"retain": False}))
             if dialect.retain and greeted(broker, forgetful, self._topics.status, will).is_let_in:
                 raise Trouble(
                     f"a will that is to be remembered: {said}; without that it lets us in",
@@ -101,17 +105,6 @@ class AsTheDaemon:
         if not call.terms.qos:
             self._doubt("nothing is acknowledged there (QoS 0)", "events may be lost on the way: another broker")
         return call
-
-    def _words(self, *, runs: bool) -> Iterator[_Word]:
-        for source in self._sources:
-            yield _Word(self._topics.of(source, "event"), as_json(_event(self._node, source)), retain=False)
-        if not runs:
-            yield _Word(self._topics.status, "offline", retain=True)
-            for source in self._sources:
-                yield _Word(self._topics.of(source, "availability"), "offline", retain=True)
-                yield _Word(self._topics.of(source, "anomaly"), "OFF", retain=True)
-        for source in self._sources[:1]:
-            yield _Word(self._topics.of(source, "spectrogram"), _grey_picture(PICTURE_BYTES), retain=False)
 
     def _fits(self, word: _Word, call: Call) -> bool:
         size, most = len(word.topic) + len(word.text) + 10, call.terms.most_bytes
@@ -196,6 +189,19 @@ class AsTheDaemon:
             f"the broker's access list does not let {who} {verb} there, it seems: it needs "
             f"{self._mqtt.topic_prefix}/#, to write and to read"
         )
+
+
+def _words(topics: Topics, node: str, sources: Sequence[str], *, quiet: bool) -> Iterator[_Word]:
+    """Yield what is to be said; with `quiet`, only what nobody remembers."""
+    for source in sources:
+        yield _Word(topics.of(source, "event"), as_json(_event(node, source)), retain=False)
+    if not quiet:
+        yield _Word(topics.status, "offline", retain=True)
+        for source in sources:
+            yield _Word(topics.of(source, "availability"), "offline", retain=True)
+            yield _Word(topics.of(source, "anomaly"), "OFF", retain=True)
+    for source in sources[:1]:
+        yield _Word(topics.of(source, "spectrogram"), _grey_picture(PICTURE_BYTES), retain=False)
 
 
 def _event(node: str, source: str) -> dict[str, object]:

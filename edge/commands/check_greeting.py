@@ -33,7 +33,7 @@ class Greeting:
         self._mqtt = mqtt
         self._host = host
         self.client_id = f"{mqtt.client_id or machine_name()}-check"[:64]
-        self.dialect = dialect_of(mqtt)
+        self.dialect = Dialect(mqtt)
         self.call: Call | None = None
 
     def greet(self) -> str:
@@ -95,8 +95,3 @@ class Greeting:
                 "at this broker"
             )
         return Trouble(f"refused: {code}", hint)
-
-
-def dialect_of(mqtt: MqttSettings) -> Dialect:
-    """Return what the daemon knows of the broker before it asks."""
-    return Dialect(retain=mqtt.retain, most_bytes=mqtt.max_packet_bytes, old=mqtt.protocol == "3.1.1")

@@ -5,8 +5,8 @@
                  outbox       events until they are acknowledged, on disk: `backlog`, `scribe`, `shadow` and below
                  orders       commands that wait for their turn (`control` reads what they mean)
                  agenda       what of all that is said next
-                 connection   the life of it: `broker`, `dialect`, `credentials`, `link` and `backoff`
-                 blame        what costs a connection is said no more
+                 connection   the life of it: `broker`, `dialect`, `credentials`, `link` with its `flight`, `backoff`
+                 reckoning    what came of it; `blame`: what costs a connection is said no more
     metrics      the same for Prometheus
 
 Topics and payloads are in the README and in `edge/schemas/`.

@@ -7,10 +7,12 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.config import MqttSettings, machine_name
 from edge.voice.credentials import password_in, tls_context
-from edge.voice.dialect import V5, Dialect
+from edge.voice.dialect import V5, Dialect, Terms
+from edge.voice.message import Message
 
 LARGEST_PACKET_BYTES: Final = 1_000_000
 """What a broker may send us at once. The protocol allows 256 MB, and paho would take them into memory."""
@@ -78,6 +80,16 @@ class Client(paho.Client):
             self.poison = f"the broker sent a packet of {bufsize} bytes, expected at most {LARGEST_PACKET_BYTES}"
             raise ConnectionAbortedError(self.poison)
         return super()._sock_recv(bufsize)
+
+    def hand_over(self, message: Message, terms: Terms) -> int:
+        """Say it, or subscribe to it; return the id under which the answer will come."""
+        if not message.hears:
+            retain = message.retain and terms.retain
+            return self.publish(message.topic, message.text, qos=terms.qos, retain=retain).mid
+        if self.protocol == V5:  # neither our own results nor what is remembered: retained commands are not obeyed
+            wishes = SubscribeOptions(qos=terms.qos, noLocal=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+            return self.subscribe(message.topic, options=wishes)[1] or 0
+        return self.subscribe(message.topic, qos=terms.qos)[1] or 0
 
     def cut(self) -> None:
         """Cut the line, without a farewell. Plainly, and not as TLS does: paho's thread may be inside it."""

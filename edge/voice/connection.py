@@ -9,11 +9,6 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
-
-import paho.mqtt.client as paho
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.errors import EarshotError
 from edge.voice.agenda import Agenda
@@ -21,27 +16,21 @@ from edge.voice.backoff import Backoff
 from edge.voice.blame import Blame
 from edge.voice.broker import Broker, Client
 from edge.voice.credentials import in_words
-from edge.voice.dialect import DIALECT, Dialect, Terms, version_name
+from edge.voice.dialect import DIALECT, Dialect, version_name
 from edge.voice.link import Link
 from edge.voice.message import Message
 from edge.voice.orders import Orders
+from edge.voice.reckoning import Reckoning
 from edge.voice.topics import Topics
 
 log = logging.getLogger(__name__)
-
-TRUST_SECONDS: Final = 300.0
-"""A link that lived so long with a subscription has not been harmed by it."""
-
-ONLY_THIS_MESSAGE: Final = frozenset({0x95, 0x99})
-"""Reason codes of a PUBACK that speak against the message: too large, payload format. Others mean the topic."""
 
 
 class Connection:
     """The newest link, why the one before it ended, and when we have to be gone.
 
-    Any thread may ask, `start` and `close`. The rest happens in the publisher's thread, which is made here, and what
-    paho's tells (see `Ear`). `changed` guards the state, and wakes that thread; it is never held while paho, the disk
-    or a command is waited for.
+    Any thread may ask, `start` and `close`. The rest happens in the publisher's thread, which is made here. `changed`
+    guards the state, and wakes that thread; it is never held while paho, the disk or a command is waited for.
     """
 
     def __init__(
@@ -57,10 +46,7 @@ class Connection:
         delivered: Callable[[int], None],
         retry_seconds: tuple[float, float],
     ) -> None:
-        """Remember what to do; nothing is opened before `start`. retry_seconds: see Publisher.
-
-        delivered: given the outbox's number of each event that the broker has acknowledged, with `changed` held.
-        """
+        """Remember what to do; nothing is opened before `start`. delivered: see Reckoning; retry_seconds: Publisher."""
         self._broker = broker
         self._dialect = dialect
         self._topics = topics
@@ -68,11 +54,9 @@ class Connection:
         self._blame = blame
         self._orders = orders
         self._changed = changed
-        self._delivered = delivered
+        self._reckoning = Reckoning(dialect, topics, agenda, blame, orders, changed, delivered)
         self._backoff = Backoff(*retry_seconds, broker.client_id)
         self._link: Link | None = None
-        self._weighed = True
-        self._renewed = 0
         self._reason = "not started"
         self._closing_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
@@ -97,7 +81,7 @@ class Connection:
     @property
     def renewed(self) -> int:
         """Links ended by us since the start, because an answer did not come."""
-        return self._renewed
+        return self._reckoning.renewed
 
     def start(self) -> None:
         """Begin to connect, in a thread of its own. Once only."""
@@ -112,31 +96,6 @@ class Connection:
         if self._thread.ident is not None:
             self._thread.join(timeout_seconds)
 
-    def welcomed(self, granted: Properties | None) -> Terms:
-        """See Ear."""
-        return self._dialect.terms(granted)
-
-    def answered(self, message: Message, refusal: ReasonCode | None) -> None:
-        """See Ear."""
-        self._agenda.answered(message, taken=refusal is None)
-        if refusal is not None:
-            self._blame.refused(message, str(refusal), only_this=refusal.value in ONLY_THIS_MESSAGE)
-            return
-        self._blame.acknowledged(message)
-        if message.number is not None:
-            self._delivered(message.number)
-
-    def ended(self, link: Link, reason: str) -> None:
-        """See Ear: remember why, and log it if it is another reason than before."""
-        if (link.accepted or reason != self._reason) and self._closing_at is None:
-            learns = link.answer is not None and link.answer.value in DIALECT
-            log.log(logging.DEBUG if learns else logging.WARNING, "mqtt: %s: %s", self._broker, reason)
-        self._reason = reason
-
-    def heard(self, message: paho.MQTTMessage) -> None:
-        """See Ear."""
-        self._orders.hear(message)
-
     def _run(self) -> None:
         while True:
             link = self._connect_and_serve()
@@ -148,12 +107,12 @@ class Connection:
 
     def _connect_and_serve(self) -> Link:
         """Return after one connection, or one attempt at it, has ended."""
-        link = Link(self._broker, self._topics, self._changed, self)
+        link = Link(self._broker, self._topics, self._changed, self._reckoning, self._note)
         try:
             client = link.open(self._dialect)
-        except (OSError, ValueError, EarshotError) as error:
+        except (OSError, ValueError, LookupError, EarshotError) as error:  # LookupError: paho's, of no websocket
             link.end(in_words(error))
-            self._weigh(link)
+            self._reckoning.weigh(link)
             return link
 
         with self._changed:
@@ -164,11 +123,9 @@ class Connection:
         with self._changed:
             polite = self._said_all(link)
         link.hang_up(client, polite=polite)
-        self._weigh(link)
-        with self._changed:
-            if link.charges and self._closing_at is None:
-                self._blame.charge(link.charges, f"the broker hung up at it ({self._reason})")
-                self._weighed = False
+        self._reckoning.weigh(link)
+        if self._closing_at is None:
+            self._reckoning.charge(link, self._reason)
         return link
 
     def _serve(self, link: Link, client: Client) -> None:
@@ -183,7 +140,7 @@ class Connection:
             with self._changed:
                 if link.over or self._is_overdue(link):
                     return None
-                self._weigh(link)
+                self._reckoning.weigh(link)
                 closing = self._closing_at is not None
                 if link.ready(careful=self._blame.careful):
                     if (message := self._agenda.next(link.terms, closing=closing)) is not None:
@@ -199,33 +156,22 @@ class Connection:
     def _sleep_seconds(self, link: Link, turn_seconds: float | None) -> float | None:
         """Return until when nothing has to be done, unless something happens."""
         closing_seconds = None if self._closing_at is None else max(0.0, self._closing_at - time.monotonic())
-        waits = (turn_seconds, closing_seconds, link.due_seconds, link.settled_in_seconds, self._blame.due_seconds)
+        waits = (
+            turn_seconds,
+            closing_seconds,
+            link.due_seconds,
+            link.flight.settled_in_seconds,
+            self._blame.due_seconds,
+        )
         seconds = min(each for each in waits if each is not None)
         return None if seconds == math.inf else max(0.0, seconds)
 
     def _is_overdue(self, link: Link) -> bool:
-        """Whether an answer should have come long ago; the link has ended then."""
-        if not link.accepted and link.due_seconds <= 0:
-            link.end("no answer to our greeting in time")
-            return True
-        overdue = link.overdue()
-        if overdue is None:
-            return False
-        message, others_came = overdue
-        self._renewed += 1
-        if others_came:
-            self._blame.ignored(message, "the broker acknowledges others, and not this")
-        link.end(f"no acknowledgement of {message.topic} in time: the connection is made anew")
-        return True
-
-    def _weigh(self, link: Link) -> None:
-        """Tell how the broker was found after the last end; once, when it is known."""
-        with self._changed:
-            if not self._weighed and (link.accepted or link.over):
-                self._weighed = True
-                self._blame.weigh(was_there=link.accepted)
-            if link.accepted and link.trusted_seconds >= TRUST_SECONDS:
-                self._blame.trusted(self._topics.commands)
+        """End a link that waits for an answer which should have come long ago; return whether it was one."""
+        reason = self._reckoning.overdue(link)
+        if reason is not None:
+            link.end(reason)
+        return reason is not None
 
     def _said_all(self, link: Link) -> bool:
         return self._agenda.said_goodbye and link.idle
@@ -240,3 +186,10 @@ class Connection:
                 if self._closing_at is not None or left_seconds <= 0:
                     return self._closing_at is not None
                 self._changed.wait(left_seconds)
+
+    def _note(self, link: Link, reason: str) -> None:
+        """Remember why a link has ended, and log it if it is another reason than before. `changed` is held."""
+        if (link.accepted or reason != self._reason) and self._closing_at is None:
+            learns = link.answer is not None and link.answer.value in DIALECT
+            log.log(logging.DEBUG if learns else logging.WARNING, "mqtt: %s: %s", self._broker, reason)
+        self._reason = reason

@@ -12,6 +12,8 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edge.config import MqttSettings
+
 log = logging.getLogger(__name__)
 
 V5: Final = MQTTProtocolVersion.MQTTv5
@@ -58,13 +60,13 @@ def version_name(version: MQTTProtocolVersion) -> str:
 class Dialect:
     """How the next greeting is to be worded. The publisher's thread owns it."""
 
-    def __init__(self, *, retain: bool = True, most_bytes: int | None = None, old: bool = False) -> None:
-        """What a person knows of the broker: `mqtt.retain`, `mqtt.max_packet_bytes`; old: `mqtt.protocol: 3.1.1`."""
-        self._most_bytes = most_bytes
-        self._version = V311 if old else V5
-        self._retain = retain
+    def __init__(self, settings: MqttSettings) -> None:
+        """Begin with what a person knows of the broker: `mqtt.retain`, `max_packet_bytes`, `protocol`."""
+        self._most_bytes = settings.max_packet_bytes
+        self._settled = settings.protocol == "3.1.1"
+        self._version = V311 if self._settled else V5
+        self._retain = settings.retain
         self._qos = 1
-        self._settled = old
         self._silent_at_5 = False
         self._proofs = 0
 
@@ -118,7 +120,7 @@ class Dialect:
             most_bytes=min(most, default=None),
             qos=min(self._qos, getattr(granted, "MaximumQoS", 1)),
             retain=self._retain and bool(getattr(granted, "RetainAvailable", 1)),
-            most_in_flight=min(MOST_IN_FLIGHT, getattr(granted, "ReceiveMaximum", MOST_IN_FLIGHT)),
+            most_in_flight=max(1, min(MOST_IN_FLIGHT, getattr(granted, "ReceiveMaximum", MOST_IN_FLIGHT))),
         )
 
     def _learn_from_silence(self) -> bool:

@@ -5,20 +5,19 @@ mark as delayed, and after a lost connection it would send the old behind the ne
 """
 
 import logging
-import math
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 import paho.mqtt.client as paho
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.voice.broker import Broker, Client
 from edge.voice.dialect import V5, Dialect, Terms, version_name
+from edge.voice.flight import Flight
 from edge.voice.message import Message
 from edge.voice.topics import Topics
 
@@ -29,17 +28,6 @@ GREETING_SECONDS: Final = 20.0
 
 FIRST_GREETING_SECONDS: Final = 5.0
 """The same for one in version 5 to a broker that may not know it: amqtt waits for the rest of it for ever."""
-
-ANSWER_SECONDS: Final = 30.0
-"""For an acknowledgement, and SLOWEST_BYTES_PER_SECOND for all that is before it on a line that crawls."""
-
-SLOWEST_BYTES_PER_SECOND: Final = 2000
-
-SETTLE_SECONDS: Final = 2.0
-"""What a broker remembered for us comes right after a subscription, and may be what breaks the link."""
-
-AFTERMATH_SECONDS: Final = 0.2
-"""An end so soon after an acknowledgement has to do with it."""
 
 NO_FAULT_OF_OURS: Final = frozenset({0x00, 0x04, 0x89, 0x8B, 0x8D, 0x8E, 0x96, 0x97, 0x98, 0x9C, 0x9D, 0x9F, 0xA0})
 """Reason codes of a DISCONNECT that speak against no message: busy, shutting down, session taken over, moved ...
@@ -55,20 +43,8 @@ class Ear(Protocol):
     def answered(self, message: Message, refusal: ReasonCode | None) -> None:
         """A message was acknowledged, or refused."""
 
-    def ended(self, link: "Link", reason: str) -> None:
-        """It has ended. Once."""
-
     def heard(self, message: paho.MQTTMessage) -> None:
         """A command has come."""
-
-
-@dataclass
-class _Sent:
-    message: Message
-    due: float
-    """`time.monotonic()` until which it should be acknowledged."""
-    passed: bool = False
-    """Whether one that was handed over later was."""
 
 
 class Link:
@@ -82,21 +58,28 @@ class Link:
     they wait, and would hold the client's sockets too.
     """
 
-    def __init__(self, broker: Broker, topics: Topics, changed: threading.Condition, ear: Ear) -> None:
-        """Remember what to do; nothing is opened before `open`."""
+    def __init__(
+        self,
+        broker: Broker,
+        topics: Topics,
+        changed: threading.Condition,
+        ear: Ear,
+        ended: Callable[["Link", str], None],
+    ) -> None:
+        """Remember what to do; nothing is opened before `open`.
+
+        ended: given this and why, once, with `changed` held.
+        """
         self._broker = broker
         self._topics = topics
         self._changed = changed
         self._ear = ear
-        self._in_flight: dict[int, _Sent] = {}  # by paho's message id, the oldest first
-        self._early: dict[int, ReasonCode] = {}  # of ids that were answered before `publish` has returned them
+        self._ended = ended
+        self.flight = Flight()
         self._opened_at = time.monotonic()
         self._greeting_seconds = GREETING_SECONDS
         self._accepted_at: float | None = None
         self._ended_at: float | None = None
-        self._wish: Message | None = None  # to hear commands, and when it was granted
-        self._granted_at = -math.inf
-        self._latest: tuple[Message | None, float] = None, 0.0
         self.version = V5
         self.terms = Terms()
         self.greeted = False
@@ -117,7 +100,7 @@ class Link:
     @property
     def idle(self) -> bool:
         """Whether nothing is on its way."""
-        return not self._in_flight
+        return not self.flight
 
     @property
     def lived_seconds(self) -> float:
@@ -129,34 +112,14 @@ class Link:
     def ready(self, *, careful: bool) -> bool:
         """Whether a message may be handed over; with `careful`, one at a time."""
         if careful:
-            return self.accepted and self.idle and self.settled_in_seconds is None
-        return self.accepted and len(self._in_flight) < self.terms.most_in_flight
-
-    @property
-    def settled_in_seconds(self) -> float | None:
-        """Until what the broker remembered for us has come, None if it has, or nothing is awaited."""
-        left_seconds = self._granted_at + SETTLE_SECONDS - time.monotonic()
-        return left_seconds if left_seconds > 0 else None
-
-    @property
-    def trusted_seconds(self) -> float:
-        """For how long it has lived with a subscription; 0 without one."""
-        return 0.0 if self._granted_at == -math.inf or self.over else time.monotonic() - self._granted_at
+            return self.accepted and self.idle and self.flight.settled_in_seconds is None
+        return self.accepted and len(self.flight) < self.terms.most_in_flight
 
     @property
     def due_seconds(self) -> float:
         """Until an answer is overdue."""
-        now = time.monotonic()
-        if not self.accepted:
-            return self._opened_at + self._greeting_seconds - now
-        return min((each.due for each in self._in_flight.values()), default=float("inf")) - now
-
-    def overdue(self) -> tuple[Message, bool] | None:
-        """Return the message whose answer should have come, and whether a later one's did; None if none should."""
-        for each in self._in_flight.values():
-            if each.due <= time.monotonic():
-                return each.message, each.passed
-        return None
+        due = self.flight.due if self.accepted else self._opened_at + self._greeting_seconds
+        return due - time.monotonic()
 
     def open(self, dialect: Dialect) -> Client:
         """Return a client that has connected and greeted, and hears nothing yet (`loop_start`).
@@ -178,17 +141,14 @@ class Link:
 
     def hand_over(self, client: Client, message: Message) -> None:
         """Give one message to paho, and remember under which id its acknowledgement will come."""
-        if message.hears:
-            self._wish = message
-        mid = self._subscribe(client, message) if message.hears else self._publish(client, message)
+        with self._changed:
+            self.flight.board(message)
+        mid = client.hand_over(message, self.terms)
         with self._changed:
             # info.is_published() is of no use: it raises for ever once a message was given to a closed connection.
-            if mid in self._early:
-                self._take(message, self._early.pop(mid))
-            else:
-                waiting = message.n_bytes + sum(each.message.n_bytes for each in self._in_flight.values())
-                due = time.monotonic() + ANSWER_SECONDS + waiting / SLOWEST_BYTES_PER_SECOND
-                self._in_flight[mid] = _Sent(message, due)
+            code = self.flight.take_off(mid, message)
+            if code is not None:
+                self._ear.answered(message, code if code.is_failure else None)
 
     def hang_up(self, client: Client, *, polite: bool) -> None:
         """End it. `polite`: with a farewell, after which the broker forgets our will."""
@@ -205,35 +165,9 @@ class Link:
         with self._changed:
             if self.over:
                 return
-            self._ear.ended(self, reason)
+            self._ended(self, reason)
             self._ended_at = time.monotonic()
             self._changed.notify_all()
-
-    def _publish(self, client: Client, message: Message) -> int:
-        retain = message.retain and self.terms.retain
-        return client.publish(message.topic, message.text, qos=self.terms.qos, retain=retain).mid
-
-    def _subscribe(self, client: Client, message: Message) -> int:
-        if self.version == V5:  # neither our own results nor what is remembered: retained commands are not obeyed
-            wishes = SubscribeOptions(
-                qos=self.terms.qos, noLocal=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND
-            )
-            _, mid = client.subscribe(message.topic, options=wishes)
-        else:
-            _, mid = client.subscribe(message.topic, qos=self.terms.qos)
-        return mid or 0
-
-    def _just_taken(self) -> list[Message]:
-        """Mosquitto 2.0.11 acknowledges in 3.1.1 what its access list forbids, throws it away, and hangs up."""
-        message, taken_at = self._latest
-        is_it = message is not None and message.number is None and time.monotonic() - taken_at < AFTERMATH_SECONDS
-        return [message] if message is not None and is_it else []
-
-    def _take(self, message: Message, code: ReasonCode) -> None:
-        self._latest = message, time.monotonic()
-        if message.hears and not code.is_failure:
-            self._granted_at = time.monotonic()
-        self._ear.answered(message, code if code.is_failure else None)
 
     def _on_connect(
         self, _client: object, _data: object, _flags: object, code: ReasonCode, granted: Properties | None
@@ -249,7 +183,8 @@ class Link:
         log.info("mqtt: connected to %s, MQTT %s", self._broker, version_name(self.version))
 
     def _on_subscribe(self, _client: object, _data: object, mid: int, codes: list[ReasonCode], _more: object) -> None:
-        self._answer(mid, next((code for code in codes if code.is_failure), codes[0]))
+        for code in sorted(codes, key=lambda code: code.is_failure)[-1:]:  # the worst; there should be one
+            self._answer(mid, code)
 
     def _on_publish(self, _client: object, _data: object, mid: int, code: ReasonCode, _more: object) -> None:
         self._answer(mid, code)
@@ -257,14 +192,9 @@ class Link:
     def _answer(self, mid: int, code: ReasonCode) -> None:
         """Take one message as answered. It can come before `publish` has returned the id."""
         with self._changed:
-            if mid in self._in_flight:
-                for number, each in self._in_flight.items():
-                    if number == mid:
-                        break
-                    each.passed = True
-                self._take(self._in_flight.pop(mid).message, code)
-            else:
-                self._early[mid] = code
+            message = self.flight.land(mid, code)
+            if message is not None:
+                self._ear.answered(message, code if code.is_failure else None)
             self._changed.notify_all()
 
     def _on_disconnect(
@@ -274,14 +204,11 @@ class Link:
         with self._changed:
             if self.over:
                 return
-            if isinstance(client, Client) and client.poison is not None:
-                because = f": {client.poison}"
-                self.charges = [self._wish] if self._wish else []
-            elif not _forgives(code, said=flags.is_disconnect_packet_from_server):
-                self.charges = [each.message for each in self._in_flight.values()]
-                if self._wish is not None and self.settled_in_seconds is not None:
-                    self.charges.append(self._wish)
-                self.charges = self.charges or self._just_taken()
+            poison = client.poison if isinstance(client, Client) else None
+            if poison is not None:
+                because = f": {poison}"
+            if poison is not None or not _forgives(code, said=flags.is_disconnect_packet_from_server):
+                self.charges = self.flight.suspects(poisoned=poison is not None)
         if self.accepted:
             self.end(f"connection lost{because}")
         elif self.answer is None:

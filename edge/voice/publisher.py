@@ -84,7 +84,7 @@ class Publisher:
         self._agenda = Agenda(topics, self._retained, self._orders, self._outbox, self._blame)
         self._connection = Connection(
             broker,
-            Dialect(retain=settings.retain, most_bytes=settings.max_packet_bytes, old=settings.protocol == "3.1.1"),
+            Dialect(settings),
             topics,
             self._agenda,
             self._blame,
