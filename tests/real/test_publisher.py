@@ -692,16 +692,26 @@ def test_a_flood_of_commands_delays_no_event(broker: Mosquitto) -> None:
         wait_until(lambda: publisher.figures["commands_dropped"] > 0, "some were thrown away")
 
 
-def test_a_packet_that_nobody_should_send_is_kept_back_by_a_broker_of_version_5(broker: Mosquitto) -> None:
+def test_a_packet_that_nobody_should_send_costs_one_link_and_then_none(broker: Mosquitto) -> None:
+    """From the second greeting on a broker of version 5 is told how much we take, and keeps it back."""
     with Listener(broker) as listener, publishing(broker, on_command=lambda *_: None) as publisher:
         wait_until_heard(listener, "acknowledge", "{}")
         listener.say(f"{PUMP}/cmd/shelve", b"x" * 2_000_000)
+        wait_until(lambda: listener.payloads(STATUS).count("online") == 2, "it has come back")
+        for _ in range(3):
+            listener.say(f"{PUMP}/cmd/shelve", b"x" * 2_000_000)
         before = len(listener.payloads(RESULT))
-        listener.say(f"{PUMP}/cmd/acknowledge", "{}")
-        wait_until(lambda: len(listener.payloads(RESULT)) > before, "it still hears")
+
+        def answered() -> bool:
+            listener.say(f"{PUMP}/cmd/acknowledge", "{}")
+            time.sleep(0.2)
+            return len(listener.payloads(RESULT)) > before
+
+        wait_until(answered, "it hears again")
         publisher.event("pump", EVENT)
         wait_delivered(publisher)
-        assert listener.payloads(STATUS).count("online") == 1
+        assert listener.payloads(STATUS).count("online") == 2
+        assert publisher.figures["left_out"] == []
 
 
 # --- The end, and trouble ---
