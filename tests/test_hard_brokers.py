@@ -423,6 +423,11 @@ def test_a_broker_without_retain_or_acknowledgements_says_so_and_is_let_have_its
         wait_until(lambda: broker.said("anomaly") and not publisher.queued, "all goes")
         assert broker.n_links == 3
         assert {packet.flags for packet in broker.packets if packet.kind == PUBLISH} == {0}
+        for number in range(3):  # who comes later hears of us with each health message
+            publisher.health({"number": number})
+            wait_until(lambda number=number: len(broker.said("health")) == number + 1, "it is said")  # type: ignore[misc]
+        assert broker.said("status") == [b"online"] * 4
+        assert broker.said("anomaly") == [b"OFF"] * 4
 
 
 def test_the_broker_says_how_many_may_be_on_their_way() -> None:

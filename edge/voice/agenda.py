@@ -61,6 +61,12 @@ class Agenda:
             return farewell if self._lets(farewell) else None
         return message
 
+    def repeat(self) -> None:
+        """Say once more that we are here and how things are, if the broker does not remember it."""
+        if not self._terms.retain:
+            self._said_online = False
+            self._retained.repeat()
+
     def answered(self, message: Message, *, taken: bool) -> None:
         """The broker has answered a message: what it has not taken is said again when it is let in again."""
         if message.number is not None:

@@ -170,7 +170,12 @@ class Publisher:
         self._retained.say(self._topics.of(source, "state"), as_json(payload), Worth.FIGURES)
 
     def health(self, payload: Payload) -> None:
-        """Say how this device is (schemas/health.json). Only the newest is kept while offline."""
+        """Say how this device is (schemas/health.json). Only the newest is kept while offline.
+
+        A broker that remembers nothing is told everything else anew with it.
+        """
+        with self._changed:
+            self._agenda.repeat()
         self._retained.say(self._topics.health, as_json(payload), Worth.FIGURES)
 
     def image(self, source: str, png: bytes) -> None:

@@ -47,6 +47,13 @@ class Retained:
                 self._unsaid[self._worth[topic]].pop(topic, None)
                 self._unsaid[self._worth[topic]][topic] = None
 
+    def repeat(self) -> None:
+        """Have the words said once more, for those who came later to a broker that remembers nothing."""
+        with self._changed:
+            for topic, worth in self._worth.items():
+                if worth is Worth.WORD:
+                    self._unsaid[worth].setdefault(topic)
+
     def again(self, topic: str) -> None:
         """Have it said once more: the broker has not taken it."""
         with self._changed:
