@@ -220,7 +220,7 @@ class ClipStore:
         going = self._beyond_quota(n_bytes)
         places = {path.parent for path in files}
         for place in places:
-            place.mkdir(parents=True, exist_ok=True)
+            place.mkdir(mode=0o750, parents=True, exist_ok=True)
             freed_bytes = sum(each.n_bytes for each in going if _on_one_disk(each.path, place))
             if fault := self._fault_of_disk(n_bytes, place, freed_bytes=freed_bytes):
                 raise OSError(fault)

@@ -15,7 +15,7 @@ An event at which the broker hangs up is set aside: it waits no longer, and is k
 Acknowledged events are deleted together, with the next event or after `GATHER_SECONDS`: an SD card wears by each write.
 After a kill they may so be sent again, with the same id, kind and time.
 
-    backlog      what waits, in memory: `waiting` the events, `episodes` what is open, `lacks` what the disk does not know
+    backlog      what waits, in memory: `waiting` the events, `episodes` what is open, `lacks` what the disk has not
     graveyard    what is set aside
     scribe       the thread that writes
     shadow       when the disk is told, and what happens when it does not listen
