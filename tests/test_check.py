@@ -9,21 +9,26 @@ import shutil
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import jsonschema
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from edge import clock
-from edge.commands import check_broker
+from edge.commands import check_call
+from tests import fakebroker
 from tests.conftest import COMMAND, DEMO, Ran, run_process
+from tests.fakebroker import PUBLISH, SUBSCRIBE, FakeBroker, Packet, suback
 from tests.real.microphone import Faults, VirtualMicrophone, heard_here, need_portaudio
 from tests.real.mosquitto import HOST, Listener, Mosquitto, wait_until
+from tests.test_publisher import SCHEMAS
 
 Earshot = Callable[..., Ran]
 Steps = dict[str, dict[str, str | None]]
@@ -97,7 +102,8 @@ def test_a_hint_stands_below_its_step(tmp_path: Path, earshot: Earshot) -> None:
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_broker, "ANSWER_SECONDS", 2.0)
+    monkeypatch.setattr(check_call, "ANSWER_SECONDS", 2.0)
+    monkeypatch.setattr(check_call, "REMEMBERED_SECONDS", 0.3)
 
 
 def broker_steps(folder: Path, earshot: Earshot, mqtt: str) -> list[tuple[str, str | None, str | None, str | None]]:
@@ -130,27 +136,43 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
         yield running
 
 
-def test_a_broker_that_takes_a_message(broker: Mosquitto, tmp_path: Path, earshot: Earshot) -> None:
+def test_a_broker_that_takes_all_that_the_daemon_says(broker: Mosquitto, tmp_path: Path, earshot: Earshot) -> None:
     with Listener(broker) as listener:
-        steps = broker_steps(tmp_path, earshot, f"{{host: {HOST}, port: {broker.port}, topic_prefix: plant/sound}}")
+        mqtt = f"{{host: {HOST}, port: {broker.port}, topic_prefix: plant/sound, commands: on}}"
+        steps = broker_steps(tmp_path, earshot, mqtt)
         assert [(name, verdict) for name, verdict, _, _ in steps] == [
             ("DNS", "ok"),
             ("TCP", "ok"),
             ("CONNECT", "ok"),
-            ("publish", "ok"),
+            ("as the daemon", "ok"),
         ]
-        wait_until(lambda: listener.payloads("plant/sound/hall/check"), "the message is there")
-    (message,) = listener.messages
-    assert not message.retained
-    with Listener(broker, name="late") as late:
-        assert late.messages == []
+        pump = "plant/sound/hall/pump"
+        wait_until(lambda: listener.payloads(f"{pump}/spectrogram"), "all is there")
+    said = json.loads(listener.payloads(f"{pump}/event")[0])
+    jsonschema.validate(said, SCHEMAS["event"])
+    assert said["kind"] == "check"
+    with Listener(broker, name="late") as late:  # nothing is remembered but what is true
+        wait_until(lambda: len(late.messages) == 3, "what is remembered comes")
+        time.sleep(0.1)
+    found = {message.topic: message.payload for message in late.messages}
+    status = "plant/sound/hall/status"
+    assert found == {status: "offline", f"{pump}/availability": "offline", f"{pump}/anomaly": "OFF"}
 
 
-def test_the_daemon_that_runs_is_not_thrown_out(broker: Mosquitto, tmp_path: Path, earshot: Earshot) -> None:
-    with Listener(broker, name="its-id"):
+def test_the_daemon_that_runs_is_not_thrown_out_and_not_talked_over(
+    broker: Mosquitto, tmp_path: Path, earshot: Earshot
+) -> None:
+    with Listener(broker, name="its-id") as daemon:
+        daemon.say("earshot/hall/status", "online", retain=True)
+        daemon.wait_for("earshot/hall/status", "online")
         mqtt = f"{{host: {HOST}, port: {broker.port}, client_id: its-id}}"
-        assert [step[1] for step in broker_steps(tmp_path, earshot, mqtt)] == ["ok"] * 4
+        steps = broker_steps(tmp_path, earshot, mqtt)
+        assert [step[1] for step in steps] == ["ok"] * 4
+        assert "as its-id-check, beside the daemon that is online" in (steps[-1][2] or "")
         assert "already connected" not in broker.log()
+        wait_until(lambda: daemon.payloads("earshot/hall/pump/event"), "the event has come")
+        assert daemon.payloads("earshot/hall/status") == ["online"]
+        assert daemon.payloads("earshot/hall/pump/anomaly") == []
 
 
 def test_a_name_that_is_none(tmp_path: Path, earshot: Earshot) -> None:
@@ -188,7 +210,7 @@ def test_something_that_is_no_broker(tmp_path: Path, earshot: Earshot) -> None:
         bad = last_bad(tmp_path, earshot, f"{{host: {HOST}, port: {server.getsockname()[1]}}}")
         server.shutdown(socket.SHUT_RDWR)
     assert bad.step == "CONNECT"
-    assert "is it a broker that listens there?" in bad.hint
+    assert "is it a broker that listens there" in bad.hint
 
 
 def test_tls_where_plain_mqtt_is_spoken(broker: Mosquitto, tmp_path: Path, earshot: Earshot) -> None:
@@ -218,7 +240,7 @@ def over_tls(broker: Mosquitto, host: str = "localhost", **tls: Path | None) -> 
 
 def test_a_broker_with_tls(secure: Mosquitto, tmp_path: Path, earshot: Earshot) -> None:
     steps = broker_steps(tmp_path, earshot, over_tls(secure))
-    assert [step[:2] for step in steps] == [(n, "ok") for n in ("DNS", "TCP", "TLS", "CONNECT", "publish")]
+    assert [step[:2] for step in steps] == [(n, "ok") for n in ("DNS", "TCP", "TLS", "CONNECT", "as the daemon")]
     assert "TLSv1.3, certificate good until " in (steps[2][2] or "")
 
 
@@ -278,7 +300,13 @@ def test_a_broker_that_asks_who_we_are(tmp_path: Path, earshot: Earshot) -> None
         bad = last_bad(tmp_path, earshot, over_tls(broker))
         assert "mqtt.tls.certificate_file and key_file" in bad.hint
         ours = over_tls(broker, certificate_file=tmp_path / "client.crt", key_file=tmp_path / "client.key")
-        assert [step[1] for step in broker_steps(tmp_path, earshot, ours)] == ["ok"] * 5
+        (tmp_path / "client.key").chmod(0o600)
+        assert [step[1] for step in broker_steps(tmp_path, earshot, ours)] == ["ok"] * 6
+
+
+def secret(file: Path, text: str) -> None:
+    file.touch(mode=0o600)
+    file.write_text(text)
 
 
 @pytest.fixture
@@ -289,13 +317,26 @@ def guarded(tmp_path: Path) -> Iterator[Mosquitto]:
 
 
 def test_the_right_password(guarded: Mosquitto, tmp_path: Path, earshot: Earshot) -> None:
-    (tmp_path / "password").write_text("s3cret\n")
+    secret(tmp_path / "password", "s3cret\n")
     mqtt = f"{{host: {HOST}, port: {guarded.port}, username: fan, password_file: password}}"
-    assert [step[1] for step in broker_steps(tmp_path, earshot, mqtt)] == ["ok"] * 4
+    names = ["secrets", "DNS", "TCP", "CONNECT", "as the daemon"]
+    assert [step[:2] for step in broker_steps(tmp_path, earshot, mqtt)] == [(name, "ok") for name in names]
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o602])
+def test_a_password_that_others_may_read(mode: int, guarded: Mosquitto, tmp_path: Path, earshot: Earshot) -> None:
+    secret(tmp_path / "password", "s3cret\n")
+    (tmp_path / "password").chmod(mode)
+    mqtt = f"{{host: {HOST}, port: {guarded.port}, username: fan, password_file: password}}"
+    first, *others = broker_steps(tmp_path, earshot, mqtt)
+    assert first[:2] == ("secrets", "warn")
+    assert f"has mode {mode:04o}: everybody here may read it" in (first[2] or "")
+    assert first[3] == f"chmod 600 {tmp_path / 'password'}"
+    assert [step[1] for step in others] == ["ok"] * 4
 
 
 def test_a_wrong_password(guarded: Mosquitto, tmp_path: Path, earshot: Earshot) -> None:
-    (tmp_path / "password").write_text("secret\n")
+    secret(tmp_path / "password", "secret\n")
     bad = last_bad(tmp_path, earshot, f"{{host: {HOST}, port: {guarded.port}, username: fan, password_file: password}}")
     assert (bad.step, bad.found) == ("CONNECT", "refused: Not authorized")
     assert f"mqtt.username fan and the 6 characters of {tmp_path / 'password'} do not go together" in bad.hint
@@ -322,30 +363,142 @@ def test_a_credential_of_the_service_outside_of_it(
     mqtt = f"{{host: {HOST}, port: {guarded.port}, username: fan, password_file: 'credential:mqtt-password'}}"
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     assert "sudo env CREDENTIALS_DIRECTORY=/etc/earshot" in last_bad(tmp_path, earshot, mqtt).hint
-    (tmp_path / "mqtt-password").write_text("s3cret\n")
+    secret(tmp_path / "mqtt-password", "s3cret\n")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert [step[1] for step in broker_steps(tmp_path, earshot, mqtt)] == ["ok"] * 4
 
 
-def test_an_access_list_that_forbids_our_topics(guarded: Mosquitto, tmp_path: Path, earshot: Earshot) -> None:
-    """Over MQTT 3.1.1 the broker would acknowledge, and throw it away."""
-    (tmp_path / "password").write_text("s3cret\n")
-    mqtt = f"{{host: {HOST}, port: {guarded.port}, username: fan, password_file: password, topic_prefix: plant}}"
-    bad = last_bad(tmp_path, earshot, mqtt)
-    assert (bad.step, bad.found) == ("publish", "plant/hall/check: Not authorized")
-    assert "access list does not let fan write there: it needs plant/#" in bad.hint
+@pytest.mark.parametrize("version", ["auto", "3.1.1"])
+def test_an_access_list_that_forbids_our_topics(
+    version: str, guarded: Mosquitto, tmp_path: Path, earshot: Earshot
+) -> None:
+    secret(tmp_path / "password", "s3cret\n")
+    who = f"host: {HOST}, port: {guarded.port}, username: fan, password_file: password, protocol: {version}"
+    *_, (name, verdict, found, hint) = broker_steps(tmp_path, earshot, f"{{{who}, topic_prefix: plant}}")
+    assert name == "as the daemon"
+    assert verdict == "bad"
+    assert (found or "").startswith("plant/hall/pump/event: ")
+    assert (version == "3.1.1") == ("hangs up" in (found or ""))  # Mosquitto 2.0.11 acknowledges, and then does so
+    assert "access list does not let fan write there, it seems: it needs plant/#" in (hint or "")
 
 
-def test_a_broker_of_old_is_no_reason_to_worry_much(tmp_path: Path, earshot: Earshot) -> None:
-    """A broker without MQTT 5: the demo's own."""
+@pytest.mark.parametrize("version", ["auto", "3.1.1"])
+def test_an_access_list_without_the_events(version: str, tmp_path: Path, earshot: Earshot) -> None:
+    """MQTT 3.1.1 acknowledges them, and throws them away."""
+    may = "topic read earshot/#\ntopic write earshot/+/status\ntopic write earshot/+/+/availability\n"
+    may += "topic write earshot/+/+/anomaly\ntopic write earshot/+/+/spectrogram"
+    with Mosquitto(tmp_path, may=may) as broker:
+        mqtt = f"{{host: {HOST}, port: {broker.port}, protocol: {version}}}"
+        bad = last_bad(tmp_path, earshot, mqtt)
+    assert bad.step == "as the daemon"
+    assert bad.found.startswith("earshot/hall/pump/event: ")
+
+
+@pytest.mark.parametrize("version", ["auto", "3.1.1"])
+def test_a_broker_that_remembers_nothing(version: str, tmp_path: Path, earshot: Earshot) -> None:
+    with Mosquitto(tmp_path, more=["retain_available false"]) as broker:
+        mqtt = f"host: {HOST}, port: {broker.port}, protocol: {version}"
+        *before, (name, verdict, found, hint) = broker_steps(tmp_path, earshot, f"{{{mqtt}}}")
+        assert [step[1] for step in before] == ["ok"] * 3
+        assert (name, verdict) == ("as the daemon", "bad" if version == "3.1.1" else "warn")
+        assert "remembered" in (found or "")
+        assert "mqtt.retain: false" in (hint or "")
+        assert [s[1] for s in broker_steps(tmp_path, earshot, f"{{{mqtt}, retain: false}}")] == ["ok"] * 4
+
+
+@pytest.mark.parametrize("version", ["auto", "3.1.1"])
+def test_a_broker_that_takes_small_packets(version: str, tmp_path: Path, earshot: Earshot) -> None:
+    with Mosquitto(tmp_path, more=["max_packet_size 12000"]) as broker:
+        mqtt = f"{{host: {HOST}, port: {broker.port}, protocol: {version}}}"
+        *before, (name, verdict, found, hint) = broker_steps(tmp_path, earshot, mqtt)
+        assert [step[1] for step in before] == ["ok"] * 3
+        assert ("12000" in (before[2][2] or "")) == (version == "auto")
+        assert (name, verdict) == ("as the daemon", "warn")
+        assert "earshot/hall/pump/spectrogram: " in (found or "")
+        assert "max_packet_bytes" in (hint or "")
+
+
+def test_a_broker_that_takes_no_event(tmp_path: Path, earshot: Earshot) -> None:
+    with Mosquitto(tmp_path, more=["max_packet_size 300"]) as broker:
+        bad = last_bad(tmp_path, earshot, f"{{host: {HOST}, port: {broker.port}}}")
+    assert bad.step == "as the daemon"
+    assert "earshot/hall/pump/event: an event has" in bad.found
+
+
+def test_a_broker_that_acknowledges_nothing(tmp_path: Path, earshot: Earshot) -> None:
+    with Mosquitto(tmp_path, more=["max_qos 0"]) as broker:
+        *before, (_, verdict, found, _) = broker_steps(tmp_path, earshot, f"{{host: {HOST}, port: {broker.port}}}")
+    assert ([step[1] for step in before], verdict) == (["ok"] * 3, "warn")
+    assert "nothing is acknowledged there (QoS 0)" in (found or "")
+
+
+def told_by(fake: FakeBroker, folder: Path, earshot: Earshot, more: str = "") -> tuple[str | None, ...]:
+    """Return what the last step says of a fake broker."""
+    *before, last = broker_steps(folder, earshot, f"{{host: {fake.host}, port: {fake.port}{more}}}")
+    assert [step[1] for step in before] == ["ok"] * 3
+    assert last[0] == "as the daemon"
+    return last[1:]
+
+
+def test_a_subscription_that_is_refused(tmp_path: Path, earshot: Earshot) -> None:
+    def answers(packet: Packet) -> bytes | None:
+        is_ours = packet.kind == SUBSCRIBE and packet.topic.endswith("cmd/+")
+        return suback(packet, 0x87, five=True) if is_ours else None
+
+    with FakeBroker(answers, version=5) as fake:
+        assert told_by(fake, tmp_path, earshot)[0] == "ok"
+        verdict, found, hint = told_by(fake, tmp_path, earshot, ", commands: on")
+    assert verdict == "warn"
+    assert "earshot/hall/+/cmd/+: Not authorized" in (found or "")
+    assert "mqtt.commands: off" in (hint or "")
+
+
+@pytest.mark.parametrize("thrown_away", ["/event", "/anomaly"])
+def test_an_acknowledgement_that_is_no_promise(thrown_away: str, tmp_path: Path, earshot: Earshot) -> None:
+    """In 3.1.1 there is no other word: what is said has to come back."""
+
+    def answers(packet: Packet) -> bytes | None:
+        if packet.kind != PUBLISH or packet.topic.endswith(thrown_away):
+            return None
+        return bytes([fakebroker.PUBACK << 4, 2]) + packet.mid + fakebroker.publish(packet.topic, packet.text)
+
+    with FakeBroker(answers) as fake:
+        verdict, found, _ = told_by(fake, tmp_path, earshot)
+        assert (verdict, found) == ("bad", f"earshot/hall/pump{thrown_away}: acknowledged, and thrown away")
+
+
+def test_a_broker_that_lets_nobody_read_gets_the_benefit_of_the_doubt(tmp_path: Path, earshot: Earshot) -> None:
+    with FakeBroker() as fake:
+        verdict, found, hint = told_by(fake, tmp_path, earshot)
+    assert verdict == "warn"
+    assert "a broker says even of what its access list forbids" in (found or "")
+    assert "mosquitto_sub" in (hint or "")
+
+
+@pytest.mark.parametrize("retains", [True, False])
+def test_a_will_that_is_refused(retains: bool, tmp_path: Path, earshot: Earshot) -> None:
+    def answers(packet: Packet) -> bytes | None:
+        bits = packet.body[7] if packet.kind == fakebroker.CONNECT else 0
+        refused = bits & 0x20 if retains else bits & 0x04
+        return bytes([fakebroker.CONNACK << 4, 2, 0, 5]) if refused else None
+
+    with FakeBroker(answers) as fake:
+        verdict, found, hint = told_by(fake, tmp_path, earshot, ", protocol: 3.1.1")
+    assert verdict == "bad"
+    assert "Not authorized" in (found or "")
+    assert ("mqtt.retain: false" in (hint or "")) == retains
+
+
+def test_a_broker_of_old_is_no_reason_to_worry(tmp_path: Path, earshot: Earshot) -> None:
+    """A broker without MQTT 5, the demo's own: what is said comes back."""
     pytest.importorskip("amqtt")
     from edge.demo.broker import DemoBroker
 
     with DemoBroker(None) as old:
-        *before, (name, verdict, _, hint) = broker_steps(tmp_path, earshot, f"{{host: {old.host}, port: {old.port}}}")
+        *before, (name, verdict, found, _) = broker_steps(tmp_path, earshot, f"{{host: {old.host}, port: {old.port}}}")
     assert [step[1] for step in before] == ["ok"] * 3
-    assert (name, verdict) == ("publish", "warn")
-    assert "mosquitto_sub" in (hint or "")
+    assert (name, verdict) == ("as the daemon", "ok"), found
+    assert "MQTT 3.1.1 as " in (found or "")
 
 
 # --- Sound ---

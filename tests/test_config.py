@@ -43,6 +43,25 @@ def refusal(file: Path, text: str | bytes) -> list[str]:
     return [line.removeprefix(f"{file.parent}/") for line in lines]
 
 
+@pytest.mark.parametrize(
+    ("mqtt", "port"),
+    [
+        ("{}", 1883),
+        ("{tls: {enabled: true}}", 8883),
+        ("{transport: websockets}", 80),
+        ("{transport: websockets, tls: {enabled: true}}", 443),
+        ("{transport: websockets, port: 9001}", 9001),
+    ],
+)
+def test_the_port_is_that_of_the_protocol(file: Path, mqtt: str, port: int) -> None:
+    assert load_text(file, f"{SMALLEST}mqtt: {mqtt}").mqtt.broker_port == port
+
+
+def test_nobody_commands_unless_somebody_has_said_so(file: Path) -> None:
+    assert load_text(file, SMALLEST).mqtt.commands == "off"
+    assert load_text(file, SMALLEST + "mqtt: {commands: on}").mqtt.commands == "on"
+
+
 # --- The file in the repository ---
 
 
@@ -212,6 +231,18 @@ def test_node_given_is_the_node(file: Path) -> None:
         ("mqtt:\n  port: 1\n  host: a\n  port: 2", "5:3: mqtt.port: given twice, first in line 3"),
         ("mqtt: {host: 'mqtt://broker'}", "2:14: mqtt.host: got 'mqtt://broker', expected a host name or an address"),
         ("mqtt: {host: 'broker:1883'}", "2:14: mqtt.host: got 'broker:1883', expected a host name or an address"),
+        ("mqtt: {host: '${BROKER}'}", "2:14: mqtt.host: got '${BROKER}', expected a host name or an address"),
+        ("mqtt: {host: “broker”}", "2:14: mqtt.host: got '“broker”', expected a host name or an"),
+        ("mqtt: {username: '${USER}'}", "2:18: mqtt.username: got '${USER}', expected the value itself"),
+        ("mqtt: {client_id: '${ID}'}", "2:19: mqtt.client_id: got '${ID}', expected the value itself"),
+        ("mqtt: {username: u, password_file: '${X}/p'}", "2:36: mqtt.password_file: got '${X}/p', expected the value"),
+        ("mqtt: {commands: true}", "2:18: mqtt.commands: got true, expected"),
+        ("mqtt: {commands: yes}", "2:18: mqtt.commands: got 'yes', expected"),
+        ("mqtt: {transport: ws}", "2:19: mqtt.transport: got 'ws', expected"),
+        ("mqtt: {path: mqtt}", "2:14: mqtt.path: got 'mqtt', expected a path of visible ASCII characters that begins"),
+        ("mqtt: {max_packet_bytes: 1}", "2:26: mqtt.max_packet_bytes: got 1, expected"),
+        ("mqtt: {largest_shelve_minutes: 0}", "2:32: mqtt.largest_shelve_minutes: got 0, expected"),
+        ("mqtt: {protocol: 4}", "2:18: mqtt.protocol: got 4, expected"),
         ("mqtt: {host: a..b}", "2:14: mqtt.host: got 'a..b', expected a host name or an address"),
         ("mqtt: {host: 5}", "2:14: mqtt.host: got 5, expected a host name or an address or null; text that looks"),
         ("mqtt: {password_file: p}", "2:7: mqtt: password_file without username: expected both"),

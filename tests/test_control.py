@@ -88,6 +88,12 @@ def test_what_is_no_command_is_explained(name: str, payload: bytes, error: str) 
     assert str(raised.value).startswith(error)
 
 
+def test_a_shelving_that_is_too_long_for_this_device_is_refused() -> None:
+    assert parse("shelve", b'{"minutes": 480}', 480.0) == Shelve(480.0)
+    with pytest.raises(CommandError, match=r"^shelve: got 481 min, expected at most 480 \(mqtt\.largest"):
+        parse("shelve", b'{"minutes": 481}', 480.0)
+
+
 def test_mutated_commands_are_read_or_refused() -> None:
     """1000 a factor."""
     chance = random.Random(0)

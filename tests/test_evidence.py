@@ -453,3 +453,12 @@ def test_the_newest_clip_stays_though_the_clock_says_1970(stores: Callable[..., 
     kept = {path.stem[-32:] for path in files(folder)}
     assert {IDS[0], IDS[1], IDS[2]} <= kept
     assert IDS[50] not in kept
+
+
+def test_strangers_may_not_read_a_clip(tmp_path: Path) -> None:
+    old = os.umask(0o022)
+    try:
+        write_whole(tmp_path / "clip.flac", b"what the microphone heard")
+    finally:
+        os.umask(old)
+    assert (tmp_path / "clip.flac").stat().st_mode & 0o777 == 0o640

@@ -35,6 +35,8 @@ FAN: Final = SourceSnapshot(
     lag_seconds=0.03,
     windows_dropped=3,
     episodes=4,
+    shelved_seconds=60.0,
+    threshold_commanded=True,
 )
 MISSING: Final = replace(FAN, name="pump", up=False, frames=0, level_dbfs=None, score=None, lag_seconds=None)
 SNAPSHOT: Final = Snapshot(
@@ -45,6 +47,11 @@ SNAPSHOT: Final = Snapshot(
     outbox_dropped=1,
     clips_bytes=1_000_000,
     written_bytes=4096,
+    dead_letters=2,
+    left_out=1,
+    links_renewed=3,
+    commands_on=True,
+    largest_shelve_seconds=28_800.0,
 )
 
 
@@ -93,6 +100,11 @@ def test_a_scraper_reads_what_the_daemon_said(settings: MetricsSettings) -> None
         ("earshot_mqtt_connected",): 0,
         ("earshot_outbox_messages",): 7,
         ("earshot_outbox_dropped_total",): 1,
+        ("earshot_outbox_set_aside",): 2,
+        ("earshot_mqtt_left_out",): 1,
+        ("earshot_mqtt_links_renewed_total",): 3,
+        ("earshot_commands_enabled",): 1,
+        ("earshot_largest_shelve_seconds",): 28_800,
         ("earshot_clips_bytes",): 1_000_000,
         ("earshot_written_bytes_total",): 4096,
         ("earshot_source_up", "fan"): 1,
@@ -107,6 +119,10 @@ def test_a_scraper_reads_what_the_daemon_said(settings: MetricsSettings) -> None
         ("earshot_score", "fan"): 1.25,
         ("earshot_score_threshold", "fan"): 1.5,
         ("earshot_score_threshold", "pump"): 1.5,
+        ("earshot_shelved_seconds", "fan"): 60,
+        ("earshot_shelved_seconds", "pump"): 60,
+        ("earshot_threshold_commanded", "fan"): 1,
+        ("earshot_threshold_commanded", "pump"): 1,
         ("earshot_lag_seconds", "fan"): 0.03,
         ("earshot_windows_dropped_total", "fan"): 3,
         ("earshot_windows_dropped_total", "pump"): 3,

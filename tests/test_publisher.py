@@ -67,6 +67,7 @@ HEALTH: dict[str, Any] = {
     "uptime_s": 12.5,
     "clock_synced": True,
     "sources": {"pump": "listening", "fan": "lost"},
+    "commanded": {"pump": {"shelved_until": "2026-11-23T22:53:00.512Z", "threshold": None}},
     "clips": {"state": "ready", "bytes": 123_456, "lost": 0},
     "mqtt": {
         "queued": 0,
@@ -76,6 +77,13 @@ HEALTH: dict[str, Any] = {
         "bytes_written": 12_360,
         "set_aside": 0,
         "commands_dropped": 0,
+        "commands_ignored": 0,
+        "commands": "off",
+        "largest_shelve_minutes": 480.0,
+        "protocol": None,
+        "links_renewed": 0,
+        "dead_letters": 0,
+        "left_out": [],
     },
 }
 RESULT: dict[str, Any] = {"schema": 1, "command": "shelve", "ok": True, "message": "shelved for 30 min"}
@@ -291,9 +299,10 @@ def test_demo_broker_carries_an_event_and_stops_within_a_second() -> None:
         subscriber.connect(broker.host, broker.port)
         subscriber.loop_start()
         assert subscribed.wait(20)
-        publisher = Publisher(MqttSettings(host=broker.host, port=broker.port), node="hall", sources=["pump"])
+        settings = MqttSettings(host=broker.host, port=broker.port, protocol="3.1.1")
+        publisher = Publisher(settings, node="hall", sources=["pump"])
+        publisher.event("pump", EVENT)  # before there can be a connection: it is delayed
         publisher.start()
-        publisher.event("pump", EVENT)
         wait_until(lambda: heard and not publisher.queued, "the event is heard")
         start = time.monotonic()
     assert time.monotonic() - start < 1.0

@@ -95,7 +95,8 @@ def _steps(path: Path, config: Config, listen_seconds: float) -> Iterator[Step]:
     if config.mqtt.host is None:
         yield look("broker", _demo_broker)
     else:
-        yield from broker_steps(config.mqtt, config.mqtt.host, config.node_name)
+        names = [source.name for source in config.sources]
+        yield from broker_steps(config.mqtt, config.mqtt.host, config.node_name, names)
     if config.metrics.port is not None:
         yield look("metrics", _metrics)
     yield look("disk", partial(_disk, config.state_path or STATE_FOLDER))

@@ -67,7 +67,8 @@ def _run_demo(config: Config, seconds: float | None, as_json: bool) -> None:
 
     with DemoBroker(config.mqtt.port) as broker:
         # A visitor has less than a minute; ten seconds between two states would show three of them.
-        mqtt = config.mqtt.model_copy(update={"host": broker.host, "port": broker.port, "state_seconds": 2.0})
+        known = {"host": broker.host, "port": broker.port, "protocol": "3.1.1"}  # amqtt speaks no other
+        mqtt = config.mqtt.model_copy(update={**known, "state_seconds": 2.0})
         demo = config.model_copy(update={"mqtt": mqtt})
         with Subscriber(broker.port, f"{mqtt.topic_prefix}/#", quiet=as_json):
             _run(lambda: demo, seconds, as_json)

@@ -49,6 +49,7 @@ def _against_the_file(value: object, info: ValidationInfo) -> object:
         return value
     if not str(value) or "\0" in str(value) or str(value).startswith("~"):
         raise ValueError("expected a path, relative to this file or absolute; ~ is not expanded")
+    _as_it_is(str(value))
     folder = (info.context or {}).get("folder", Path())
     return Path(folder, value).absolute()
 
@@ -67,11 +68,20 @@ def _host(value: str) -> str:
     if ":" in value:
         with suppress(ValueError):
             return str(ipaddress.IPv6Address(value))
-    elif re.fullmatch(r"[^\s/@]+", value):
+    elif re.fullmatch(r"[\w-]+(\.[\w-]+)*\.?", value):  # letters of any language, and no ${X}, no quotes
         with suppress(UnicodeError):  # an empty or overlong label would end the network thread later
             value.encode("idna")
             return value
     raise ValueError("expected a host name or an address, without mqtt:// before it or a port behind it")
+
+
+def _as_it_is(value: str) -> str:
+    """Return `value` if nothing in it waits to be filled in: nobody does that here."""
+    if re.search(r"[$%]\{|[\u2018-\u201f]", value):
+        raise ValueError(
+            "expected the value itself: variables such as ${X} are not filled in, and typographic quotes stay"
+        )
+    return value
 
 
 def _device(value: str) -> str:
@@ -102,7 +112,13 @@ Topic = Annotated[
 ]
 Text = Annotated[str, Field(min_length=1, max_length=200, description="1 to 200 characters")]
 Device = Annotated[Text, AfterValidator(_device)]
-ClientId = Annotated[str, Field(pattern=r"^[!-~]{1,64}$", description="1 to 64 visible ASCII characters")]
+Username = Annotated[Text, AfterValidator(_as_it_is)]
+ClientId = Annotated[
+    str, Field(pattern=r"^[!-~]{1,64}$", description="1 to 64 visible ASCII characters"), AfterValidator(_as_it_is)
+]
+UrlPath = Annotated[
+    str, Field(pattern=r"^/[!-~]{0,200}$", description="a path of visible ASCII characters that begins with /")
+]
 Section = Annotated[
     str,
     Field(
@@ -223,9 +239,9 @@ class TlsSettings(Settings):
     """Encryption to the broker."""
 
     enabled: bool = False
-    ca_file: ConfigPath | None = None
-    certificate_file: ConfigPath | None = None
-    key_file: ConfigPath | None = None
+    ca_file: SecretPath | None = None
+    certificate_file: SecretPath | None = None
+    key_file: SecretPath | None = None
 
     @model_validator(mode="after")
     def _both_halves(self) -> Self:
@@ -277,11 +293,18 @@ class MqttSettings(Settings):
 
     host: Host | None = None
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
-    username: Text | None = None
+    protocol: Literal["auto", "3.1.1"] = "auto"
+    transport: Literal["tcp", "websockets"] = "tcp"
+    path: UrlPath = "/mqtt"
+    username: Username | None = None
     password_file: SecretPath | None = None
     tls: TlsSettings = TlsSettings()
     client_id: ClientId | None = None
     topic_prefix: Topic = "earshot"
+    commands: Literal["off", "on"] = "off"
+    largest_shelve_minutes: Annotated[float, Field(gt=0, le=WEEK_MINUTES)] = 480.0
+    retain: bool = True
+    max_packet_bytes: Annotated[int, Field(ge=128, le=268_435_460)] | None = None
     keepalive_seconds: Annotated[int, Field(ge=1, le=3600)] = 30
     state_seconds: Annotated[float, Field(ge=0.5, le=DAY_SECONDS)] = 10.0
     health_seconds: Annotated[float, Field(ge=1, le=DAY_SECONDS)] = 60.0
@@ -290,7 +313,8 @@ class MqttSettings(Settings):
     @property
     def broker_port(self) -> int:
         """The port, with the default of the protocol where none was given (IANA: mqtt 1883, secure-mqtt 8883)."""
-        return self.port or (8883 if self.tls.enabled else 1883)
+        plain, secure = (80, 443) if self.transport == "websockets" else (1883, 8883)
+        return self.port or (secure if self.tls.enabled else plain)
 
     @model_validator(mode="after")
     def _whose_password(self) -> Self:

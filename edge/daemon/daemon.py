@@ -176,6 +176,8 @@ class Daemon:
             uptime_seconds=time.monotonic() - self._started,
             clock_synced=clock.synced(),
             sources={each.name: each.standing for each in self._listeners},
+            commanded={each.name: each.commanded for each in self._listeners},
+            epoch=clock.utc(0.0),
             mqtt=self._publisher.figures,
             clips={
                 "state": clips.state if clips else "off",
@@ -197,6 +199,11 @@ class Daemon:
             mqtt_connected=self._publisher.connected,
             outbox_messages=figures["queued"],
             outbox_dropped=figures["dropped"],
+            dead_letters=figures["dead_letters"],
+            left_out=len(figures["left_out"]),
+            links_renewed=figures["links_renewed"],
+            commands_on=figures["commands"] == "on",
+            largest_shelve_seconds=60 * figures["largest_shelve_minutes"],
             clips_bytes=self._clips.clips_bytes if self._clips else 0,
             written_bytes=metrics.written_bytes(),
         )

@@ -60,4 +60,12 @@ class Moment:
     score: float | None = None
 
 
+@dataclass(frozen=True)
+class Commanded:
+    """What people have asked of a source over MQTT, and is in force: until when it is shelved, and its threshold."""
+
+    shelved_until: float | None
+    threshold: float | None
+
+
 Happening = Event | Standing | Moment | Command

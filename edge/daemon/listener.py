@@ -9,6 +9,7 @@ One thread carries a block from end to end; others may ask how it is, hand in wh
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from functools import partial
 
 from edge.config import Config, SourceSettings
 from edge.daemon.asked import Asked
-from edge.daemon.happening import Happening, Moment, Standing
+from edge.daemon.happening import Commanded, Happening, Moment, Standing
 from edge.daemon.hearing import Hearing
 from edge.daemon.lasting import LastingSource, Lost
 from edge.daemon.notify import Progress
@@ -76,8 +77,9 @@ class Listener:
         self._hop_seconds = detector.plan.hop_seconds
         self._evidence = Evidence(clips, self.name, partial(publisher.image, self.name)) if clips else None
         self._source = LastingSource(settings, open_source, stop)
-        self._asked = Asked(self.name)
         self._hearing = Hearing(settings, detector, section, config)
+        most_minutes = config.mqtt.largest_shelve_minutes
+        self._asked = Asked(self.name, self._hearing.judge.threshold, most_minutes, partial(self._gave_up, publisher))
         self._telling = Telling(
             Origin(config.node_name, self.name, detector, section),
             publisher,
@@ -100,6 +102,7 @@ class Listener:
     def lose(self, lost: Lost) -> None:
         """Nothing more is heard: close the episode, and say so."""
         self._tell(self._hearing.lose(lost))
+        self._asked.drop(self.standing)
 
     def close(self) -> None:
         """Wake the source if it waits for sound, so that `run` can return. May be called from any thread."""
@@ -110,12 +113,18 @@ class Listener:
 
         Raises CommandError where it cannot be done.
         """
-        return self._asked.ask(command, self._hearing.judge.episode)
+        return self._asked.ask(command, self._hearing.judge.episode, self.standing)
 
     @property
     def standing(self) -> Standing:
         """How it is."""
         return self._telling.standing
+
+    @property
+    def commanded(self) -> Commanded:
+        """What people have asked for and is in force."""
+        until = self._hearing.judge.shelved_until
+        return Commanded(until if until > time.monotonic() else None, self._asked.threshold)
 
     @property
     def progress(self) -> Progress:
@@ -138,6 +147,8 @@ class Listener:
             level_dbfs=reading.level_dbfs if reading else None,
             score=judged.score if judged else None,
             threshold=self._hearing.judge.threshold,
+            shelved_seconds=max(0.0, self._hearing.judge.shelved_until - time.monotonic()),
+            threshold_commanded=self._asked.threshold is not None,
             lag_seconds=judged.lag_seconds if judged else None,
             windows_dropped=int(microphone.dropped_seconds / self._hop_seconds) if microphone else 0,
             episodes=now.episodes,
@@ -154,6 +165,10 @@ class Listener:
         for command in self._asked.take():
             self._tell(self._hearing.obey(command, block.time + block.samples.size / SAMPLE_RATE_HZ))
         self._tell(self._hearing.hear(block))
+
+    def _gave_up(self, publisher: Publisher, command: Command, why: str) -> None:
+        log.warning("%s: %s: %s", self.name, command, why)
+        publisher.answer(self.name, type(command).__name__.lower(), ok=False, words=why)
 
     def _tell(self, happened: Iterable[Happening]) -> None:
         """Let everybody know who looks on: here a memory or a page would be told, too."""

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edge import __version__, clock
-from edge.daemon.happening import Moment, Standing
+from edge.daemon.happening import Commanded, Moment, Standing
 from edge.detector import Detector, Reading, Section
 from edge.judge import Event
 
@@ -99,10 +99,15 @@ def health_of(
     uptime_seconds: float,
     clock_synced: bool | None,
     sources: Mapping[str, Standing],
+    commanded: Mapping[str, Commanded],
+    epoch: float,
     mqtt: Mapping[str, object],
     clips: Mapping[str, object],
 ) -> Record:
-    """Return the payload of schemas/health.json, said at `unix_seconds`. mqtt, clips: their figures, as they are."""
+    """Return the payload of schemas/health.json, said at `unix_seconds`. mqtt, clips: their figures, as they are.
+
+    commanded: of each source.
+    """
     return {
         "schema": 1,
         "time": clock.rfc3339(unix_seconds),
@@ -111,6 +116,14 @@ def health_of(
         "uptime_s": round(uptime_seconds, 1),
         "clock_synced": clock_synced,
         "sources": {name: standing.status for name, standing in sources.items()},
+        "commanded": {
+            name: {
+                "shelved_until": None if each.shelved_until is None else clock.rfc3339(epoch + each.shelved_until),
+                "threshold": _rounded(each.threshold),
+            }
+            for name, each in commanded.items()
+            if each != Commanded(None, None)
+        },
         "mqtt": mqtt,
         "clips": clips,
     }

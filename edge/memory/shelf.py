@@ -65,7 +65,7 @@ class Shelf:
         going = self._beyond_quota(n_bytes)
         places = {path.parent for path in files}
         for place in places:
-            place.mkdir(parents=True, exist_ok=True)
+            place.mkdir(mode=0o750, parents=True, exist_ok=True)
             freed_bytes = sum(each.n_bytes for each in going if _on_one_disk(each.path, place))
             if fault := self.fault(n_bytes, place, freed_bytes=freed_bytes):
                 raise OSError(fault)
@@ -156,10 +156,13 @@ def _on_one_disk(path: Path, folder: Path) -> bool:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a new file under `path`: whole, also after a power cut, or not at all. Raises OSError."""
+    """Write a new file under `path`: whole, also after a power cut, or not at all; strangers may not read it.
+
+    Raises OSError.
+    """
     part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("wb") as file:
+        with open(part, "wb", opener=lambda name, flags: os.open(name, flags, 0o640)) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())  # else the name may be on the disk before the contents

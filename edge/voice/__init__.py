@@ -2,36 +2,47 @@
 
     publisher    what can be said; behind it `topics`, `message`, and
                  retained     the newest values, said again at every connect
-                 outbox       events until they are acknowledged, on disk: `backlog`, `shadow` and what they rest on
+                 outbox       events until they are acknowledged, on disk: `backlog`, `scribe`, `shadow` and below
                  orders       commands that wait for their turn (`control` reads what they mean)
                  agenda       what of all that is said next
-                 connection   the life of it: `broker`, `credentials`, `link` and `backoff`
+                 connection   the life of it: `broker`, `dialect`, `credentials`, `link` with its `flight`, `backoff`
+                 reckoning    what came of it; `blame`: what costs a connection is said no more
     metrics      the same for Prometheus
 
 Topics and payloads are in the README and in `edge/schemas/`.
 """
 
 from edge.voice import metrics
+from edge.voice.broker import Broker
 from edge.voice.control import Acknowledge, Command, CommandError, Shelve, Threshold
 from edge.voice.credentials import CERTIFICATE_NOT_YET_VALID, in_words, password_in, tls_context
+from edge.voice.dialect import Dialect, Terms, version_name
+from edge.voice.message import as_json
 from edge.voice.metrics import Snapshot, SourceSnapshot, Stopwatch
 from edge.voice.outbox import Outbox
 from edge.voice.publisher import Publisher
+from edge.voice.topics import Topics
 
 __all__ = [
     "CERTIFICATE_NOT_YET_VALID",
     "Acknowledge",
+    "Broker",
     "Command",
     "CommandError",
+    "Dialect",
     "Outbox",
     "Publisher",
     "Shelve",
     "Snapshot",
     "SourceSnapshot",
     "Stopwatch",
+    "Terms",
     "Threshold",
+    "Topics",
+    "as_json",
     "in_words",
     "metrics",
     "password_in",
     "tls_context",
+    "version_name",
 ]

@@ -26,11 +26,14 @@ class Backoff:
         self._wait_seconds = shortest_seconds
         self._short_lives = 0
 
-    def after(self, *, accepted: bool, lived_seconds: float) -> float:
-        """Return the seconds to wait after a connection, or an attempt at one, that went so."""
+    def after(self, *, cut_off: bool, lived_seconds: float) -> float:
+        """Return the seconds to wait after a connection, or an attempt at one, that went so.
+
+        cut_off: whether it was accepted, and ended while nothing was said that might explain it.
+        """
         if lived_seconds >= SHORT_LIFE_SECONDS:
             self._wait_seconds, self._short_lives = self._shortest_seconds, 0
-        elif accepted:
+        elif cut_off:
             self._short_lives += 1
             if self._short_lives == SHORT_LIVES_OF_A_FIGHT:
                 self._warn_of_a_fight()

@@ -1,10 +1,11 @@
 """A connection to the broker that is kept up for ever: connect, serve, wait, again. Only its thread waits for anybody.
 
 What is said over it the agenda knows, and what one connection goes through the link. A broker that is absent, refuses
-or hangs is a state (`reason`), never an exception.
+or hangs is a state (`reason`), never an exception. None of its answers is waited for without an end.
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -12,11 +13,14 @@ from collections.abc import Callable
 from edge.errors import EarshotError
 from edge.voice.agenda import Agenda
 from edge.voice.backoff import Backoff
-from edge.voice.broker import Broker
+from edge.voice.blame import Blame
+from edge.voice.broker import Broker, Client
 from edge.voice.credentials import in_words
+from edge.voice.dialect import DIALECT, Dialect, version_name
 from edge.voice.link import Link
 from edge.voice.message import Message
 from edge.voice.orders import Orders
+from edge.voice.reckoning import Reckoning
 from edge.voice.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -32,21 +36,25 @@ class Connection:
     def __init__(
         self,
         broker: Broker,
+        dialect: Dialect,
         topics: Topics,
         agenda: Agenda,
+        blame: Blame,
         orders: Orders,
         changed: threading.Condition,
         *,
         delivered: Callable[[int], None],
         retry_seconds: tuple[float, float],
     ) -> None:
-        """Remember what to do; nothing is opened before `start`. `delivered`: see Link; `retry_seconds`: Publisher."""
+        """Remember what to do; nothing is opened before `start`. delivered: see Reckoning; retry_seconds: Publisher."""
         self._broker = broker
+        self._dialect = dialect
         self._topics = topics
         self._agenda = agenda
+        self._blame = blame
         self._orders = orders
         self._changed = changed
-        self._delivered = delivered
+        self._reckoning = Reckoning(dialect, topics, agenda, blame, orders, changed, delivered)
         self._backoff = Backoff(*retry_seconds, broker.client_id)
         self._link: Link | None = None
         self._reason = "not started"
@@ -64,6 +72,17 @@ class Connection:
         """Why it is not up, for a person; None while it is."""
         return None if self.up else self._reason
 
+    @property
+    def protocol(self) -> str | None:
+        """The version of MQTT that is spoken now; None while it is not up."""
+        link = self.up
+        return None if link is None else version_name(link.version)
+
+    @property
+    def renewed(self) -> int:
+        """Links ended by us since the start, because an answer did not come."""
+        return self._reckoning.renewed
+
     def start(self) -> None:
         """Begin to connect, in a thread of its own. Once only."""
         self._reason = "connecting"
@@ -80,57 +99,79 @@ class Connection:
     def _run(self) -> None:
         while True:
             link = self._connect_and_serve()
-            wait_seconds = self._backoff.after(accepted=link.accepted, lived_seconds=link.lived_seconds)
-            if self._wait_for_closing(wait_seconds):
+            again_at_once = link.greeted and self._dialect.learn(link.answer)
+            unexplained = link.accepted and not link.charges
+            wait_seconds = self._backoff.after(cut_off=unexplained, lived_seconds=link.lived_seconds)
+            if self._wait_for_closing(0.0 if again_at_once else wait_seconds):
                 return
 
     def _connect_and_serve(self) -> Link:
         """Return after one connection, or one attempt at it, has ended."""
-        link = Link(
-            self._broker,
-            self._topics,
-            self._changed,
-            heard=self._orders.hear if self._orders.wanted else None,
-            delivered=self._delivered,
-            ended=self._note,
-        )
+        link = Link(self._broker, self._topics, self._changed, self._reckoning, self._note)
         try:
-            client = link.open()
-        except (OSError, ValueError, EarshotError) as error:
+            client = link.open(self._dialect)
+        except (OSError, ValueError, LookupError, EarshotError) as error:  # LookupError: paho's, of no websocket
             link.end(in_words(error))
+            self._reckoning.weigh(link)
             return link
 
         with self._changed:
             self._link = link
             self._agenda.begin(link)
         client.loop_start()
-        while (message := self._next_message(link)) is not None:
-            link.hand_over(client, message)
+        self._serve(link, client)
         with self._changed:
             polite = self._said_all(link)
         link.hang_up(client, polite=polite)
+        self._reckoning.weigh(link)
+        if self._closing_at is None:
+            self._reckoning.charge(link, self._reason)
         return link
+
+    def _serve(self, link: Link, client: Client) -> None:
+        while (message := self._next_message(link)) is not None:
+            link.hand_over(client, message)
 
     def _next_message(self, link: Link) -> Message | None:
         """Wait for something to say; None when the connection has ended or there is nothing left before closing."""
         while True:
-            due_seconds = self._agenda.tend_the_outbox()
+            self._agenda.close_interrupted()  # a disk that could not be read at the start may have come back
             turn_seconds = self._orders.obey() if self._closing_at is None else None
-            closing_seconds = None
             with self._changed:
-                if link.over:
+                if link.over or self._is_overdue(link):
                     return None
+                self._reckoning.weigh(link)
                 closing = self._closing_at is not None
-                if link.ready and (message := self._agenda.next(closing=closing)) is not None:
-                    return message
-                if self._closing_at is not None:
-                    closing_seconds = self._closing_at - time.monotonic()
-                    if self._said_all(link) or closing_seconds <= 0:
-                        return None
-                elif self._orders.waiting and turn_seconds is None:
+                if link.ready(careful=self._blame.careful):
+                    if (message := self._agenda.next(link.terms, closing=closing)) is not None:
+                        return message
+                    if link.idle:
+                        self._blame.all_said()
+                if self._closing_at is not None and (self._said_all(link) or time.monotonic() >= self._closing_at):
+                    return None
+                if self._orders.waiting and turn_seconds is None and not closing:
                     continue  # it has come since we looked
-                waits = (due_seconds, turn_seconds, closing_seconds)
-                self._changed.wait(min((seconds for seconds in waits if seconds is not None), default=None))
+                self._changed.wait(self._sleep_seconds(link, turn_seconds))
+
+    def _sleep_seconds(self, link: Link, turn_seconds: float | None) -> float | None:
+        """Return until when nothing has to be done, unless something happens."""
+        closing_seconds = None if self._closing_at is None else max(0.0, self._closing_at - time.monotonic())
+        waits = (
+            turn_seconds,
+            closing_seconds,
+            link.due_seconds,
+            link.flight.settled_in_seconds,
+            self._blame.due_seconds,
+        )
+        seconds = min(each for each in waits if each is not None)
+        return None if seconds == math.inf else max(0.0, seconds)
+
+    def _is_overdue(self, link: Link) -> bool:
+        """End a link that waits for an answer which should have come long ago; return whether it was one."""
+        reason = self._reckoning.overdue(link)
+        if reason is not None:
+            link.end(reason)
+        return reason is not None
 
     def _said_all(self, link: Link) -> bool:
         return self._agenda.said_goodbye and link.idle
@@ -138,16 +179,17 @@ class Connection:
     def _wait_for_closing(self, seconds: float) -> bool:
         """Wait so long for the next attempt; return whether there is to be none."""
         end = time.monotonic() + seconds
-        while True:
-            due_seconds = self._agenda.tend_the_outbox()
-            with self._changed:
+        self._agenda.close_interrupted()
+        with self._changed:
+            while True:
                 left_seconds = end - time.monotonic()
                 if self._closing_at is not None or left_seconds <= 0:
                     return self._closing_at is not None
-                self._changed.wait(left_seconds if due_seconds is None else min(left_seconds, due_seconds))
+                self._changed.wait(left_seconds)
 
     def _note(self, link: Link, reason: str) -> None:
         """Remember why a link has ended, and log it if it is another reason than before. `changed` is held."""
         if (link.accepted or reason != self._reason) and self._closing_at is None:
-            log.warning("mqtt: %s: %s", self._broker, reason)
+            learns = link.answer is not None and link.answer.value in DIALECT
+            log.log(logging.DEBUG if learns else logging.WARNING, "mqtt: %s: %s", self._broker, reason)
         self._reason = reason

@@ -54,8 +54,8 @@ class Threshold:
 Command = Acknowledge | Shelve | Threshold
 
 
-def parse(name: str, payload: bytes) -> Command:
-    """Return the command that came on `cmd/<name>`.
+def parse(name: str, payload: bytes, most_minutes: float = MOST_MINUTES) -> Command:
+    """Return the command that came on `cmd/<name>`. most_minutes: the longest shelving, `mqtt.largest_shelve_minutes`.
 
     Raises CommandError, and nothing else, whatever came; its text is printable and short.
     """
@@ -63,7 +63,12 @@ def parse(name: str, payload: bytes) -> Command:
         raise CommandError("relearn: got a wish to learn over MQTT, expected `earshot enroll` on the device itself")
     if name not in _READERS:
         raise CommandError(f"got the command {shown(name)}, expected one of {', '.join(_READERS)}")
-    return _READERS[name](payload)
+    command = _READERS[name](payload)
+    if isinstance(command, Shelve) and command.minutes > most_minutes:
+        raise CommandError(
+            f"shelve: got {command.minutes:g} min, expected at most {most_minutes:g} (mqtt.largest_shelve_minutes)"
+        )
+    return command
 
 
 def shown(value: object) -> str:

@@ -29,13 +29,23 @@ def password_in(file: Path) -> str | None:
 def tls_context(tls: TlsSettings) -> ssl.SSLContext:
     """Return a context that asks the broker for a certificate and a host name that fits. ssl names no files; we do."""
     try:
-        context = ssl.create_default_context(cafile=tls.ca_file)
+        context = ssl.create_default_context(cafile=None if tls.ca_file is None else secret_path(tls.ca_file))
+    except ConfigError as error:
+        raise EarshotError(f"mqtt.tls.ca_file {error}") from error
     except OSError as error:
         raise EarshotError(f"mqtt.tls.ca_file {tls.ca_file}: {in_words(error)}") from error
+    if tls.ca_file is not None:
+        # > Changed in version 3.13: the context now uses VERIFY_X509_PARTIAL_CHAIN and VERIFY_X509_STRICT in its
+        # > default verify flags. https://docs.python.org/3/library/ssl.html#ssl.create_default_context
+        # An authority that somebody made for his own house with `openssl req -x509` has no keyUsage, and is refused by
+        # the strict rules of RFC 5280 (python/cpython#138193). Whoever names it vouches for it.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if tls.certificate_file is not None and tls.key_file is not None:
         try:
             # An empty passphrase: without one, OpenSSL would ask for it on a terminal that nobody sits at.
-            context.load_cert_chain(tls.certificate_file, tls.key_file, password="")
+            context.load_cert_chain(secret_path(tls.certificate_file), secret_path(tls.key_file), password="")
+        except ConfigError as error:
+            raise EarshotError(f"mqtt.tls.certificate_file or key_file {error}") from error
         except OSError as error:
             files = f"mqtt.tls.certificate_file {tls.certificate_file}, key_file {tls.key_file}"
             raise EarshotError(f"{files}: {in_words(error)}") from error

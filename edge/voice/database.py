@@ -16,15 +16,18 @@ from typing import Final
 from edge.voice.backlog import News
 from edge.voice.episodes import Last
 from edge.voice.message import as_json
-from edge.voice.waiting import Waiting
+from edge.voice.waiting import Dead, Waiting
 
 APPLICATION_ID: Final = 0x45415231  # "EAR1": tells our database from any other
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 SCHEMA: Final = (
     "CREATE TABLE event "
     "(number INTEGER PRIMARY KEY, topic TEXT NOT NULL, payload TEXT NOT NULL, created REAL NOT NULL)",
     "CREATE TABLE episode (id TEXT PRIMARY KEY, topic TEXT NOT NULL, payload TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE dead (number INTEGER PRIMARY KEY, topic TEXT NOT NULL, payload TEXT NOT NULL, created REAL NOT NULL, "
+    "reason TEXT NOT NULL)",
 )
+N_TABLES_OF_VERSION_1: Final = 2
 
 
 class UnusableError(Exception):
@@ -72,7 +75,8 @@ class Database:
 
     def open(self) -> None:
         """Open the file, or make a new one with its folder; check that it is whole and ours."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        _keep_private(self._path)
         self._log_bytes = size_of(log_of(self._path))
         # Never uri=True. The lock is held as long as it is open: a second daemon would send everything once more.
         self._connection = sqlite3.connect(self._path, timeout=0.5, isolation_level=None, check_same_thread=False)
@@ -87,23 +91,23 @@ class Database:
             with suppress(sqlite3.Error):
                 connection.close()
 
-    def names(self) -> tuple[set[int], set[str]]:
-        """Return the numbers of all events, and the ids of all episodes."""
+    def names(self) -> tuple[set[int], set[str], set[int]]:
+        """Return the numbers of all events, the ids of all episodes, and the numbers of what is set aside."""
         numbers = {number for (number,) in self._sql.execute("SELECT number FROM event")}
-        return numbers, {name for (name,) in self._sql.execute("SELECT id FROM episode")}
+        episodes = {name for (name,) in self._sql.execute("SELECT id FROM episode")}
+        return numbers, episodes, {number for (number,) in self._sql.execute("SELECT number FROM dead")}
 
-    def read(self) -> tuple[list[Waiting], dict[str, Last]]:
-        """Return all events in their order, and topic and text of the open episodes by their id.
+    def read(self) -> tuple[list[Waiting], dict[str, Last], list[Dead]]:
+        """Return all events in their order, topic and text of the open episodes by their id, and what is set aside.
 
         Raises UnusableError for a value that we never wrote: SQLite checks how its pages hang together, and not what is
         in them, so a bit that flipped on a card shows nowhere else.
         """
-        events = [
-            Waiting(_number(number), _topic(topic), _text(text), _kind(text), _seconds(created), None)
-            for number, topic, text, created in self._sql.execute("SELECT * FROM event ORDER BY number")
-        ]
+        events = [_event(*row) for row in self._sql.execute("SELECT * FROM event ORDER BY number")]
         rows = self._sql.execute("SELECT * FROM episode ORDER BY id")
-        return events, {str(name): (_topic(topic), _text(text)) for name, topic, text in rows}
+        episodes = {str(name): (_topic(topic), _text(text)) for name, topic, text in rows}
+        rows = self._sql.execute("SELECT * FROM dead ORDER BY number")
+        return events, episodes, [Dead(_event(*row), str(reason)) for *row, reason in rows]
 
     def commit(self, news: News) -> None:
         """Write all of it or nothing. Deletions come first: a number may be given anew."""
@@ -145,6 +149,15 @@ class Database:
         self._log_bytes = size
 
 
+def _keep_private(path: Path) -> None:
+    """Have nobody else read it, whatever the umask: SQLite gives its log the permissions of the database."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        with suppress(PermissionError):  # another's, such as root's, and we may write it all the same
+            path.chmod(0o600)
+
+
 def _write(database: sqlite3.Connection, news: News) -> None:
     database.executemany("DELETE FROM event WHERE number = ?", [(number,) for number in news.gone])
     database.executemany(
@@ -156,6 +169,11 @@ def _write(database: sqlite3.Connection, news: News) -> None:
             database.execute("DELETE FROM episode WHERE id = ?", (name,))
         else:
             database.execute("INSERT OR REPLACE INTO episode VALUES (?, ?, ?)", (name, *last))
+    for number, dead in news.dead.items():
+        database.execute("DELETE FROM dead WHERE number = ?", (number,))
+        if dead is not None:
+            row = (number, dead.event.topic, dead.event.text, dead.event.created, dead.reason)
+            database.execute("INSERT INTO dead VALUES (?, ?, ?, ?, ?)", row)
 
 
 def _prepare(database: sqlite3.Connection) -> None:
@@ -165,7 +183,8 @@ def _prepare(database: sqlite3.Connection) -> None:
     ((version,),) = database.execute("PRAGMA user_version").fetchall()
     ((n_tables,),) = database.execute("SELECT count(*) FROM sqlite_schema").fetchall()
     is_new = (application_id, version, n_tables) == (0, 0, 0)
-    if not is_new and (application_id, version) != (APPLICATION_ID, SCHEMA_VERSION):
+    is_older = (application_id, version) == (APPLICATION_ID, 1)
+    if not is_new and not is_older and (application_id, version) != (APPLICATION_ID, SCHEMA_VERSION):
         raise UnusableError("it is another program's, or another version's")
     ((whole,),) = database.execute("PRAGMA quick_check(1)").fetchall()
     if whole != "ok":
@@ -174,9 +193,9 @@ def _prepare(database: sqlite3.Connection) -> None:
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=NORMAL")
     database.execute("PRAGMA wal_autocheckpoint=0")  # we do it, see Database.checkpoint
-    if is_new:
+    if is_new or is_older:
         database.execute("BEGIN IMMEDIATE")
-        for statement in SCHEMA:
+        for statement in SCHEMA[N_TABLES_OF_VERSION_1 if is_older else 0 :]:
             database.execute(statement)
         database.execute(f"PRAGMA application_id={APPLICATION_ID}")
         database.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
@@ -184,6 +203,11 @@ def _prepare(database: sqlite3.Connection) -> None:
     found = tuple(sql for (sql,) in database.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL"))
     if found != SCHEMA:
         raise UnusableError("its tables are not ours")
+
+
+def _event(number: object, topic: object, text: object, created: object) -> Waiting:
+    payload = _text(text)
+    return Waiting(_number(number), _topic(topic), payload, _kind(payload), _seconds(created), None)
 
 
 def _number(value: object) -> int:

@@ -68,6 +68,8 @@ class SourceSnapshot:
     windows_dropped  windows that were not judged, because there was no time
     episodes         episodes opened
     inference        the time that each hop took
+    shelved_seconds  for how long a command silences it yet
+    threshold_commanded  whether its threshold is a command's
     """
 
     name: str
@@ -82,6 +84,8 @@ class SourceSnapshot:
     windows_dropped: int
     episodes: int
     inference: Durations = Durations()
+    shelved_seconds: float = 0.0
+    threshold_commanded: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,10 @@ class Snapshot:
     outbox_dropped   events given up because too many were waiting
     clips_bytes      what the kept recordings take on disk
     written_bytes    what was written to disk; `written_bytes()`, or None where it is not known
+    dead_letters     events set aside, because the broker hung up at them
+    left_out         topics on which nothing is said, or heard, because of that
+    links_renewed    connections ended because an answer did not come
+    commands_on      whether commands are heard, and for how long one may silence a source
     """
 
     build: dict[str, str]
@@ -103,6 +111,11 @@ class Snapshot:
     outbox_dropped: int
     clips_bytes: int
     written_bytes: int | None
+    dead_letters: int = 0
+    left_out: int = 0
+    links_renewed: int = 0
+    commands_on: bool = False
+    largest_shelve_seconds: float = 0.0
 
 
 def written_bytes(io_file: Path = Path("/proc/self/io")) -> int | None:
@@ -195,6 +208,13 @@ def _of_the_daemon(now: Snapshot) -> Iterator["Metric"]:
     yield GaugeMetricFamily("earshot_outbox_messages", "Events not acknowledged by the broker.", now.outbox_messages)
     yield CounterMetricFamily("earshot_outbox_dropped", "Events given up: too many were waiting.", now.outbox_dropped)
     yield GaugeMetricFamily("earshot_clips_bytes", "Disk taken by kept recordings.", now.clips_bytes)
+    yield GaugeMetricFamily("earshot_outbox_set_aside", "Events the broker hung up at, kept here.", now.dead_letters)
+    yield GaugeMetricFamily("earshot_mqtt_left_out", "Topics that the broker hung up at, or refused.", now.left_out)
+    yield CounterMetricFamily("earshot_mqtt_links_renewed", "Ended: an answer did not come.", now.links_renewed)
+    yield GaugeMetricFamily("earshot_commands_enabled", "Whether mqtt.commands is on.", now.commands_on)
+    yield GaugeMetricFamily(
+        "earshot_largest_shelve_seconds", "For how long a command may silence a source.", now.largest_shelve_seconds
+    )
     if now.written_bytes is not None:
         yield CounterMetricFamily("earshot_written_bytes", "Bytes written to disk.", now.written_bytes)
 
@@ -217,6 +237,8 @@ def _of_the_sources(sources: tuple[SourceSnapshot, ...]) -> Iterator["Metric"]:
     yield each(gauge, "earshot_level_dbfs", "RMS of the newest hop re full scale.", lambda s: s.level_dbfs)
     yield each(gauge, "earshot_score", "The newest score that decides.", lambda s: s.score)
     yield each(gauge, "earshot_score_threshold", "What a score has to exceed.", lambda s: s.threshold)
+    yield each(gauge, "earshot_shelved_seconds", "For how long a command silences it.", lambda s: s.shelved_seconds)
+    yield each(gauge, "earshot_threshold_commanded", "Whether a command set it.", lambda s: s.threshold_commanded)
     yield each(gauge, "earshot_lag_seconds", "From capture to score.", lambda s: s.lag_seconds)
     yield each(counter, "earshot_windows_dropped", "Windows not judged in time.", lambda s: s.windows_dropped)
     yield each(counter, "earshot_episodes", "Episodes opened.", lambda s: s.episodes)

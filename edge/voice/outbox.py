@@ -4,15 +4,20 @@ Memory is the truth while the process lives; the database (SQLite) is its shadow
 So a disk that is full, read-only or broken costs the safety of what waits, and never an event or a detection. What
 memory holds is bounded, in events, bytes and days.
 
-What the database promises: `put` has committed when it returns, so a process killed at any moment loses nothing. A
-commit is not waited for until it lies on the card (WAL, synchronous=NORMAL): a power cut can take the newest seconds,
-though never the database. What opens or closes an episode is asked on to the card within `GATHER_SECONDS`, by `flush`,
-if the broker has not acknowledged it until then.
+What the database promises: `put` has committed when it returns, so a process killed at any moment loses nothing; where
+the disk stalls, `put` does not wait for it (`PATIENCE_SECONDS`), and `problem` says so until it keeps up. A commit is
+not waited for until it lies on the card (WAL, synchronous=NORMAL): a power cut can take the newest seconds, though
+never the database. What opens or closes an episode is asked on to the card within `GATHER_SECONDS`, by `flush`, if the
+broker has not acknowledged it until then.
+
+An event at which the broker hangs up is set aside: it waits no longer, and is kept in the database all the same.
 
 Acknowledged events are deleted together, with the next event or after `GATHER_SECONDS`: an SD card wears by each write.
 After a kill they may so be sent again, with the same id, kind and time.
 
-    backlog      what waits, in memory: `waiting` the events, `episodes` what is open; it never waits for the disk
+    backlog      what waits, in memory: `waiting` the events, `episodes` what is open, `lacks` what the disk has not
+    graveyard    what is set aside
+    scribe       the thread that writes
     shadow       when the disk is told, and what happens when it does not listen
     database     the file
     salvage      files that are no database of ours, or a damaged one
@@ -28,35 +33,46 @@ from edge.config import OutboxSettings
 from edge.voice.backlog import Backlog
 from edge.voice.episodes import Orphan
 from edge.voice.message import Payload
-from edge.voice.shadow import GATHER_SECONDS, NoShadow, Reminder, Shadow
+from edge.voice.scribe import OPEN_SECONDS, Scribe
+from edge.voice.shadow import GATHER_SECONDS, Reminder, Shadow
 from edge.voice.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
 FILE_NAME: Final = "outbox.db"
+NO_FOLDER: Final = "there is no state directory"
+STALLED: Final = "the disk does not keep up"
 
 
 class Outbox:
     """Events in the order in which they were put, and the episodes that are open. Every method may be called anywhere.
 
-    `put`, `flush`, `open` and `close` touch the disk; the rest is memory alone and returns at once. It holds no lock:
-    the backlog and the shadow have one each, and memory is never locked while the disk is asked.
+    `put` may wait for the disk, `open` and `close` for longer (edge/voice/scribe.py), and `flush` as long as it takes;
+    the rest is memory alone and returns at once. It holds no lock: its rooms have one each, and neither memory nor who
+    puts is locked while the disk is asked.
     """
 
     def __init__(
-        self, settings: OutboxSettings, folder: Path | None, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: OutboxSettings,
+        folder: Path | None,
+        clock: Callable[[], float] = time.monotonic,
+        written: Callable[[], None] = lambda: None,
     ) -> None:
         """Remember what to do; nothing is opened before `open` or the first `put`.
 
         folder: where `outbox.db` lies or will lie; it is made. None: nothing is kept on disk.
         clock: seconds, of a clock that never jumps. Age is running time: a device without a battery for its clock
         wakes up in any year, and that must not throw an event away.
+        written: called after each writing, in a thread of its own: orphans may have come.
         """
         self._backlog = Backlog(settings, clock, shadowed=folder is not None)
         self._reminder = Reminder(clock)
-        self._shadow: Shadow | NoShadow = NoShadow()
+        self._shadow: Shadow | None = None
+        self._scribe: Scribe | None = None
         if folder is not None:
             self._shadow = Shadow(folder / FILE_NAME, self._backlog, self._reminder, clock)
+            self._scribe = Scribe(self._shadow, self._reminder, written)
 
     def __len__(self) -> int:
         """Return how many events wait."""
@@ -68,46 +84,56 @@ class Outbox:
         return self._backlog.dropped
 
     @property
+    def n_dead(self) -> int:
+        """Events that were set aside, those of earlier runs included."""
+        return self._backlog.n_dead
+
+    @property
     def on_disk(self) -> bool:
         """Whether all that waits would survive the process, as far as known."""
-        return self._shadow.on_disk
+        return self._shadow is not None and self._shadow.on_disk and self.problem is None
 
     @property
     def problem(self) -> str | None:
         """Why events are in memory alone, for a person; None if they are not."""
-        return self._shadow.problem
+        if self._shadow is None or self._scribe is None:
+            return NO_FOLDER
+        return self._shadow.problem or (None if self._scribe.keeps_up else STALLED)
 
     @property
     def bytes_written(self) -> int:
         """Bytes given to the disk since the start (what counts: Database.bytes_written)."""
-        return self._shadow.bytes_written
+        return 0 if self._shadow is None else self._shadow.bytes_written
 
     @property
     def set_aside(self) -> int:
         """Damaged or foreign databases that were put aside since the start, as `outbox.db.corrupt-<n>`."""
-        return self._shadow.set_aside
+        return 0 if self._shadow is None else self._shadow.set_aside
 
     def open(self) -> None:
         """Read what an earlier run has left. A disk that fails is a state (`problem`), never an exception."""
-        if isinstance(self._shadow, NoShadow):
+        if self._scribe is None:
             log.info("outbox: no state directory: events that still wait at the end are lost with this process")
-        self._shadow.save()
+            return
+        self._scribe.save(OPEN_SECONDS)
         n_events, n_orphans = len(self), self._backlog.n_orphans
         if n_events or n_orphans:
             log.info("outbox: of an earlier run: %d events wait, %d episodes were open", n_events, n_orphans)
 
     def close(self) -> None:
         """Write what has gathered, and close the database; `put` would open it again."""
-        self._shadow.close()
+        if self._scribe is not None:
+            self._scribe.close()
 
     def put(self, topic: str, payload: Payload, born: object | None = None) -> None:
-        """Keep an event, on disk before this returns if the disk allows it; the least worth go if there is no room.
+        """Keep an event, on disk before this returns if the disk keeps up; the least worth go if there is no room.
 
         payload: JSON-ready. `kind` and `id` are read, to know what to drop first and which episodes are open.
         Raises ValueError or TypeError for a payload that is not JSON (NaN is not).
         """
         self._backlog.put(topic, payload, born)
-        self._shadow.save()
+        if self._scribe is not None:
+            self._scribe.save()
 
     def after(self, number: int) -> Waiting | None:
         """Return the oldest event that is newer than `number`; None if there is none."""
@@ -115,8 +141,17 @@ class Outbox:
 
     def remove(self, number: int) -> None:
         """Forget an event that was acknowledged; one that was dropped before is nothing."""
-        if self._backlog.remove(number):
-            self._reminder.within(GATHER_SECONDS)
+        self._remind(news=self._backlog.remove(number))
+
+    def set_aside_event(self, number: int, reason: str) -> None:
+        """Have an event wait no longer, and keep it with the reason why it is not said."""
+        self._backlog.set_aside(number, reason)
+        self._remind(news=True)
+
+    def take_back(self, number: int) -> None:
+        """Have an event that was set aside wait again."""
+        self._backlog.take_back(number)
+        self._remind(news=True)
 
     def orphans(self) -> list[Orphan]:
         """Return the open episodes that were found on disk, each once: whoever asks has to put their `closed`."""
@@ -124,7 +159,10 @@ class Outbox:
 
     def flush(self) -> float | None:
         """Do what is due on disk; return the seconds until something will be, None if nothing waits for it."""
-        if self._reminder.take():
-            self._backlog.make_room()
-            self._shadow.save(sync=True)
+        if self._shadow is not None:
+            self._shadow.flush()
         return self._reminder.seconds_left()
+
+    def _remind(self, *, news: bool) -> None:
+        if news and self._scribe is not None and self._reminder.within(GATHER_SECONDS):
+            self._scribe.look()

@@ -1,14 +1,17 @@
 """What the daemon has to say, over MQTT, and what it is told. Here is said; the rooms behind it wait for the broker.
 
-    earshot/<node>/status                   online | offline   retained, QoS 1, and `offline` is the will
-    earshot/<node>/health                   JSON               retained, QoS 0
-    earshot/<node>/<source>/availability    online | offline   retained, QoS 1
-    earshot/<node>/<source>/anomaly         ON | OFF           retained, QoS 1
-    earshot/<node>/<source>/state           JSON               retained, QoS 0
-    earshot/<node>/<source>/spectrogram     PNG                retained, QoS 0
-    earshot/<node>/<source>/event           JSON               not retained, QoS 1, kept while the broker is away
-    earshot/<node>/<source>/cmd/<command>   JSON               subscribed, QoS 1 (edge/voice/control.py)
-    earshot/<node>/<source>/cmd/result      JSON               not retained, QoS 0: what became of a command
+    earshot/<node>/status                   online | offline   retained, and `offline` is the will
+    earshot/<node>/health                   JSON               retained
+    earshot/<node>/<source>/availability    online | offline   retained
+    earshot/<node>/<source>/anomaly         ON | OFF           retained
+    earshot/<node>/<source>/state           JSON               retained
+    earshot/<node>/<source>/spectrogram     PNG                retained
+    earshot/<node>/<source>/event           JSON               not retained, kept while the broker is away
+    earshot/<node>/<source>/cmd/<command>   JSON               heard, with mqtt.commands: on (edge/voice/control.py)
+    earshot/<node>/<source>/cmd/result      JSON               not retained: what became of a command
+
+All of it is said at QoS 1: what is acknowledged has cost nobody the connection (edge/voice/blame.py). MQTT 5 is spoken
+where the broker has it, and 3.1.1 elsewhere (edge/voice/dialect.py).
 
 Two kinds of things are said. Of a *retained* topic only the newest value matters: it is remembered, and all of them are
 said again at every connect, because a broker may have lost them. An *event* matters by itself: it stays in the outbox
@@ -27,12 +30,14 @@ from typing import Any, Final
 
 from edge.config import MqttSettings
 from edge.voice.agenda import Agenda
+from edge.voice.blame import Blame
 from edge.voice.broker import Broker
 from edge.voice.connection import Connection
+from edge.voice.dialect import Dialect
 from edge.voice.message import Payload, as_json
 from edge.voice.orders import OnCommand, Orders
 from edge.voice.outbox import Outbox
-from edge.voice.retained import Retained
+from edge.voice.retained import Retained, Worth
 from edge.voice.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -60,8 +65,9 @@ class Publisher:
         """Remember what to do; nothing is opened before `start`.
 
         state_path: the folder for the events that wait; None: in memory only.
-        on_command: called in the publisher's own thread with the name of one of `sources` and a command that was
-        understood. No event goes out before it has returned. What it raises goes no further. None: no command is heard.
+        on_command: with `settings.commands` on, called in the publisher's own thread with the name of one of `sources`
+        and a command that was understood. No event goes out before it has returned. What it raises goes no further.
+        None: no command is heard.
         retry_seconds: the shortest and the longest wait before the next attempt (edge/voice/backoff.py).
         Raises ValueError for a name that is no topic level, or without `settings.host`.
         """
@@ -71,13 +77,17 @@ class Publisher:
         self._changed = threading.Condition()
         self._topics = topics
         self._retained = Retained(self._changed)
-        self._orders = Orders(topics, on_command, self._changed)
-        self._outbox = Outbox(settings.outbox, state_path)
-        self._agenda = Agenda(topics, self._retained, self._orders, self._outbox)
+        commanded = on_command if settings.commands == "on" else None
+        self._orders = Orders(topics, commanded, self._changed, most_minutes=settings.largest_shelve_minutes)
+        self._outbox = Outbox(settings.outbox, state_path, written=self._wake)
+        self._blame = Blame(self._outbox, self._changed)
+        self._agenda = Agenda(topics, self._retained, self._orders, self._outbox, self._blame)
         self._connection = Connection(
             broker,
+            Dialect(settings),
             topics,
             self._agenda,
+            self._blame,
             self._orders,
             self._changed,
             delivered=self._outbox.remove,
@@ -120,6 +130,13 @@ class Publisher:
             "bytes_written": self._outbox.bytes_written,
             "set_aside": self._outbox.set_aside,
             "commands_dropped": self._orders.dropped,
+            "commands_ignored": self._orders.ignored,
+            "commands": "on" if self._orders.wanted else "off",
+            "largest_shelve_minutes": self._orders.most_minutes,
+            "protocol": self._connection.protocol,
+            "links_renewed": self._connection.renewed,
+            "dead_letters": self._outbox.n_dead,
+            "left_out": self._blame.left_out,
         }
 
     def start(self) -> None:
@@ -142,19 +159,24 @@ class Publisher:
 
     def availability(self, source: str, online: bool) -> None:
         """Say whether sound comes from `source`."""
-        self._retained.say(self._topics.of(source, "availability"), "online" if online else "offline", qos=1)
+        self._retained.say(self._topics.of(source, "availability"), "online" if online else "offline", Worth.WORD)
 
     def anomaly(self, source: str, abnormal: bool) -> None:
         """Say whether an episode is open at `source`."""
-        self._retained.say(self._topics.of(source, "anomaly"), "ON" if abnormal else "OFF", qos=1)
+        self._retained.say(self._topics.of(source, "anomaly"), "ON" if abnormal else "OFF", Worth.WORD)
 
     def state(self, source: str, payload: Payload) -> None:
         """Say how `source` is (schemas/state.json). Only the newest is kept while offline."""
-        self._retained.say(self._topics.of(source, "state"), as_json(payload), qos=0)
+        self._retained.say(self._topics.of(source, "state"), as_json(payload), Worth.FIGURES)
 
     def health(self, payload: Payload) -> None:
-        """Say how this device is (schemas/health.json). Only the newest is kept while offline."""
-        self._retained.say(self._topics.health, as_json(payload), qos=0)
+        """Say how this device is (schemas/health.json). Only the newest is kept while offline.
+
+        A broker that remembers nothing is told everything else anew with it.
+        """
+        with self._changed:
+            self._agenda.repeat()
+        self._retained.say(self._topics.health, as_json(payload), Worth.FIGURES)
 
     def image(self, source: str, png: bytes) -> None:
         """Show what `source` sounds like, as a PNG of at most `MOST_IMAGE_BYTES`. Only the newest is kept.
@@ -163,12 +185,13 @@ class Publisher:
         """
         if len(png) > MOST_IMAGE_BYTES:
             raise ValueError(f"image of {len(png)} bytes, expected at most {MOST_IMAGE_BYTES}")
-        self._retained.say(self._topics.of(source, "spectrogram"), png, qos=0)
+        self._retained.say(self._topics.of(source, "spectrogram"), png, Worth.PICTURE)
 
     def event(self, source: str, payload: Payload) -> None:
         """Say that an episode was opened, updated or closed (schemas/event.json); kept until acknowledged.
 
-        It is on disk when this returns, if there is a state directory and the disk does its duty.
+        It is on disk when this returns, if there is a state directory and the disk keeps up; a disk that stalls is not
+        waited for (edge/voice/scribe.py).
 
         `delayed` is set here: true if the event had to wait for a connection.
         Raises ValueError for an unknown source, and ValueError or TypeError for a payload that is not JSON (NaN is
@@ -178,5 +201,12 @@ class Publisher:
         with self._changed:
             born = self._connection.up
         self._outbox.put(topic, {**payload, "delayed": False}, born)  # the disk may be slow: no lock is held
+        self._wake()
+
+    def answer(self, source: str, command: str, *, ok: bool, words: str) -> None:
+        """Say what became of a command after all (schemas/command_result.json); nothing while not connected."""
+        self._orders.answer(source, command, ok=ok, words=words)
+
+    def _wake(self) -> None:
         with self._changed:
             self._changed.notify_all()

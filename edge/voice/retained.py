@@ -1,12 +1,23 @@
 """Topics of which only the newest value matters: it is remembered here, and said again at every connect.
 
-A broker may have lost them, so each connection is told all of them, and after that what changes.
+A broker may have lost them, so each connection is told all of them, and after that what changes. Words come before
+figures and figures before pictures: what is large, and worth least, holds nothing up.
 """
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
+from enum import IntEnum
 
 from edge.voice.message import Message
+
+
+class Worth(IntEnum):
+    """In which order they are said."""
+
+    WORD = 0
+    FIGURES = 1
+    PICTURE = 2
 
 
 class Retained:
@@ -18,24 +29,46 @@ class Retained:
     def __init__(self, changed: threading.Condition) -> None:
         self._changed = changed
         self._newest: OrderedDict[str, Message] = OrderedDict()
-        self._unsaid: OrderedDict[str, None] = OrderedDict()  # in the order of their change
+        self._worth: dict[str, Worth] = {}
+        self._unsaid: dict[Worth, OrderedDict[str, None]] = {worth: OrderedDict() for worth in Worth}
 
-    def say(self, topic: str, text: str | bytes, *, qos: int) -> None:
+    def say(self, topic: str, text: str | bytes, worth: Worth) -> None:
         """Have a value said, now or at the next connect, unless a newer one comes before."""
         with self._changed:
-            self._newest[topic] = Message(topic, text, qos, retain=True)
-            self._unsaid[topic] = None
+            self._newest[topic] = Message(topic, text, retain=True)
+            self._worth[topic] = worth
+            self._unsaid[worth][topic] = None  # in the order of their change
             self._changed.notify_all()
 
     def begin(self) -> None:
         """Have all of them said to a new connection, in the order in which they came first."""
         with self._changed:
-            self._unsaid = OrderedDict.fromkeys(self._newest)
+            for topic in self._newest:
+                self._unsaid[self._worth[topic]].pop(topic, None)
+                self._unsaid[self._worth[topic]][topic] = None
 
-    def next(self) -> Message | None:
-        """Return what is to be said now, and take it as said; None if there is nothing."""
+    def repeat(self) -> None:
+        """Have the words said once more, for those who came later to a broker that remembers nothing."""
         with self._changed:
-            if not self._unsaid:
-                return None
-            topic, _ = self._unsaid.popitem(last=False)
-            return self._newest[topic]
+            for topic, worth in self._worth.items():
+                if worth is Worth.WORD:
+                    self._unsaid[worth].setdefault(topic)
+
+    def again(self, topic: str) -> None:
+        """Have it said once more: the broker has not taken it."""
+        with self._changed:
+            if topic in self._newest:
+                self._unsaid[self._worth[topic]].setdefault(topic)
+
+    def next(self, lets: Callable[[Message], bool], *, most: Worth) -> Message | None:
+        """Return what is to be said now, of this worth or more, and take it as said; None if there is nothing.
+
+        lets: whether a message may be said; the others wait.
+        """
+        with self._changed:
+            for worth in Worth:
+                for topic in list(self._unsaid[worth]) if worth <= most else ():
+                    if lets(self._newest[topic]):
+                        del self._unsaid[worth][topic]
+                        return self._newest[topic]
+            return None

@@ -38,11 +38,13 @@ class Reminder:
         self._lock = threading.Lock()
         self._due: float | None = None
 
-    def within(self, seconds: float) -> None:
-        """Have it asked after so long; where something is due already, it is asked then."""
+    def within(self, seconds: float) -> bool:
+        """Have it asked after so long; where something is due already, it is asked then. Return whether nothing was."""
         with self._lock:
-            if self._due is None:
-                self._due = self._clock() + seconds
+            if self._due is not None:
+                return False
+            self._due = self._clock() + seconds
+            return True
 
     def at(self, due: float) -> None:
         """Have it asked then, and not before."""
@@ -66,8 +68,9 @@ class Reminder:
 class Shadow:
     """What the disk is known to hold and to suffer from: read or not, asked on to the card or not, its last problem.
 
-    Any thread may call any method. `_lock` lets one at a time near the disk, for as long as the disk takes; the
-    backlog's and the reminder's locks come after it. The properties wait for nobody.
+    Any thread may call any method, and the scribe's does. `_lock` lets one at a time near the disk, for as long as the
+    disk takes, which may be half a minute: nobody who hears or publishes may wait for it. The backlog's and the
+    reminder's locks come after it. The properties wait for nobody.
     """
 
     def __init__(self, path: Path, backlog: Backlog, reminder: Reminder, clock: Callable[[], float]) -> None:
@@ -109,11 +112,18 @@ class Shadow:
         with self._lock:
             self._save(sync=sync)
 
+    def flush(self) -> None:
+        """Do what is due, if it is."""
+        with self._lock:
+            if self._reminder.take():
+                self._backlog.make_room()
+                self._save(sync=True)
+
     def close(self) -> None:
         """Write what has gathered, and close the database; `save` would open it again."""
         with self._lock:
             self._retry_at = -math.inf
-            if self._database.is_open or self._backlog.news().events:
+            if self._database.is_open or any(self._backlog.news()):
                 self._save(sync=True)
             if self._database.is_open:
                 with suppress(sqlite3.Error):
@@ -197,18 +207,3 @@ class Shadow:
     def _let_go(self) -> None:
         self._database.close()
         self._backlog.lose_the_disk()
-
-
-class NoShadow:
-    """What stands in its place where there is no folder: nothing is kept on disk."""
-
-    on_disk: Final = False
-    problem: Final = "there is no state directory"
-    bytes_written: Final = 0
-    set_aside: Final = 0
-
-    def save(self, *, sync: bool = False) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""

@@ -1,7 +1,7 @@
 """Events in their order, and how many of them there is room for: bounded in events, bytes and days."""
 
 import logging
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +32,14 @@ class Waiting:
     @property
     def n_bytes(self) -> int:
         return len(self.topic) + len(self.text)  # both are ASCII
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """An event that is said no more, and why."""
+
+    event: Waiting
+    reason: str
 
 
 class Queue:
@@ -69,9 +77,9 @@ class Queue:
         return self._events[self._numbers[place]] if place < len(self._numbers) else None
 
     def add(self, event: Waiting) -> None:
-        """Take in an event; its number is larger than all before."""
+        """Take in an event, in the place of its number."""
         self._events[event.number] = event
-        self._numbers.append(event.number)
+        insort(self._numbers, event.number)
         self._n_bytes += event.n_bytes
         if event.kind == "updated":
             self._updates[event.number] = None

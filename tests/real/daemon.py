@@ -49,7 +49,7 @@ class Earshot:
         self._options = ["--json"] if json_out else []
         self.config.write_text(
             f"node: hall\nsources: [{{name: pump, {source}, detector: {DETECTOR.path}}}]\n{event}"
-            f"mqtt: {{host: {broker.host}, port: {broker.port}, state_seconds: 0.5}}\n"
+            f"mqtt: {{host: {broker.host}, port: {broker.port}, state_seconds: 0.5, commands: on}}\n"
         )
 
     def __enter__(self) -> "Earshot":

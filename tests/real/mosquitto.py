@@ -10,11 +10,11 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Protocol, Self
 
 import paho.mqtt.client as paho
 import pytest
@@ -58,15 +58,18 @@ class Mosquitto:
         asks_for_certificates: bool = False,
         valid_from: datetime | None = None,
         may: str | None = None,
+        more: Sequence[str] = (),
+        plain_authority: bool = False,
     ) -> None:
         """Write its configuration into `folder`.
 
         password: the only name and password it lets in; asks_for_certificates: let in only who has one of our
         authority (client.crt, client.key in `folder`); valid_from: when its own certificate begins; may: the only
-        permission that is given, in the words of an access list.
+        permission that is given, in the words of an access list; more: further lines of its configuration;
+        plain_authority: one as most people make it, which says of no key what it is for.
         """
         self.host = HOST
-        self.port = _free_port()
+        self.port = free_port()
         self.ca_file = folder / "ca.crt"
         self._executable = program("mosquitto")
         self._config_file = folder / "mosquitto.conf"
@@ -91,13 +94,16 @@ class Mosquitto:
             _run(program("mosquitto_passwd"), "-b", "-c", str(passwords), *password)
             lines.append(f"password_file {passwords}")
         if tls:
-            _make_certificates(folder, valid_from or datetime.now(UTC) - timedelta(days=1))
+            _make_certificates(
+                folder, valid_from or datetime.now(UTC) - timedelta(days=1), plain_authority=plain_authority
+            )
             lines += [f"certfile {folder}/server.crt", f"keyfile {folder}/server.key"]
         if asks_for_certificates:
             lines += [f"cafile {self.ca_file}", "require_certificate true"]
         if may:
             (folder / "acl").write_text(f"{may}\n")
             lines.append(f"acl_file {folder}/acl")
+        lines += more
         self._config_file.write_text("\n".join(lines) + "\n")
         self._log_file.touch()
 
@@ -164,6 +170,13 @@ class Message(NamedTuple):
     """Whether it was sent because it was remembered, not because it was just said."""
 
 
+class Address(Protocol):
+    """Where a broker listens."""
+
+    host: str
+    port: int
+
+
 class Listener:
     """A subscriber to everything, with a session that the broker keeps, which comes back after a broken connection.
 
@@ -171,7 +184,7 @@ class Listener:
     nothing is lost or doubled on its side.
     """
 
-    def __init__(self, broker: Mosquitto, *, name: str = "listener") -> None:
+    def __init__(self, broker: Address, *, name: str = "listener") -> None:
         self.messages: list[Message] = []
         self._subscribed = threading.Event()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, name, clean_session=False)
@@ -215,14 +228,15 @@ class Listener:
         self.messages.append(Message(message.topic, message.payload.decode(errors="surrogateescape"), message.retain))
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _make_certificates(folder: Path, valid_from: datetime) -> None:
+def _make_certificates(folder: Path, valid_from: datetime, *, plain_authority: bool) -> None:
     """Write ca.crt, an authority of our own, and server.crt for localhost and client.crt, with keys beside them."""
     openssl = program("openssl")
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout"]  # elliptic keys are quick
@@ -234,7 +248,7 @@ def _make_certificates(folder: Path, valid_from: datetime) -> None:
     )
     (folder / "index").touch()
     (folder / "serial").write_text("01\n")
-    authority = ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
+    authority = [] if plain_authority else ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
     _run(
         *(openssl, "req", "-x509", *key, "ca.key", "-out", "ca.crt", "-subj", "/CN=our own authority", *authority),
         *("-days", "2"),

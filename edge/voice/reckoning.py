@@ -1,0 +1,100 @@
+"""What came of a link, told to those whom it concerns: the agenda, the orders, the outbox, and who lays the blame."""
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+import paho.mqtt.client as paho
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edge.voice.agenda import Agenda
+from edge.voice.blame import Blame
+from edge.voice.dialect import Dialect, Terms
+from edge.voice.link import Link
+from edge.voice.message import Message
+from edge.voice.orders import Orders
+from edge.voice.topics import Topics
+
+TRUST_SECONDS: Final = 300.0
+"""A link that lived so long with a subscription has not been harmed by it."""
+
+ONLY_THIS_MESSAGE: Final = frozenset({0x95, 0x99})
+"""Reason codes of a PUBACK that speak against the message: too large, payload format. Others mean the topic."""
+
+
+class Reckoning:
+    """The `Ear` of each link, and whether the end of the last one was weighed. `changed` guards it."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        topics: Topics,
+        agenda: Agenda,
+        blame: Blame,
+        orders: Orders,
+        changed: threading.Condition,
+        delivered: Callable[[int], None],
+    ) -> None:
+        """delivered: given the outbox's number of each event that the broker has acknowledged, with `changed` held."""
+        self._dialect = dialect
+        self._topics = topics
+        self._agenda = agenda
+        self._blame = blame
+        self._orders = orders
+        self._changed = changed
+        self._delivered = delivered
+        self._weighed = True
+        self._renewed = 0
+
+    @property
+    def renewed(self) -> int:
+        """Links ended by us since the start, because an answer did not come."""
+        return self._renewed
+
+    def welcomed(self, granted: Properties | None) -> Terms:
+        """See Ear."""
+        return self._dialect.terms(granted)
+
+    def answered(self, message: Message, refusal: ReasonCode | None) -> None:
+        """See Ear."""
+        self._agenda.answered(message, taken=refusal is None)
+        if refusal is not None:
+            self._blame.refused(message, str(refusal), only_this=refusal.value in ONLY_THIS_MESSAGE)
+            return
+        self._blame.acknowledged(message)
+        if message.number is not None:
+            self._delivered(message.number)
+
+    def heard(self, message: paho.MQTTMessage) -> None:
+        """See Ear."""
+        self._orders.hear(message)
+
+    def weigh(self, link: Link) -> None:
+        """Tell how the broker was found after the last end; once, when it is known."""
+        with self._changed:
+            if not self._weighed and (link.accepted or link.over):
+                self._weighed = True
+                self._blame.weigh(was_there=link.accepted)
+            if not link.over and link.flight.heard_for_seconds >= TRUST_SECONDS:
+                self._blame.trusted(self._topics.commands)
+
+    def charge(self, link: Link, reason: str) -> None:
+        """Lay the end of a link to what was on its way."""
+        with self._changed:
+            if link.charges:
+                self._blame.charge(link.charges, f"the broker hung up at it ({reason})")
+                self._weighed = False
+
+    def overdue(self, link: Link) -> str | None:
+        """Return why a link should be ended that waits for an answer which should have come long ago; None if not."""
+        if not link.accepted:
+            return "no answer to our greeting in time" if link.due_seconds <= 0 else None
+        overdue = link.flight.overdue()
+        if overdue is None:
+            return None
+        message, others_came = overdue
+        self._renewed += 1
+        if others_came:
+            self._blame.ignored(message, "the broker acknowledges others, and not this")
+        return f"no acknowledgement of {message.topic} in time: the connection is made anew"
