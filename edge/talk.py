@@ -26,7 +26,7 @@ class Talk:
         self._lines: queue.Queue[str] = queue.Queue(MOST_LINES)
         self._n_lost = 0
         threading.Thread(target=self._work, name="talk", daemon=True).start()
-        atexit.register(self._wait_for_the_last)
+        atexit.register(self.wait)
 
     def write(self, text: str) -> None:
         """Take a line, or lose and count it."""
@@ -54,6 +54,7 @@ class Talk:
         except OSError:  # nobody is there any more
             pass
 
-    def _wait_for_the_last(self) -> None:
+    def wait(self, seconds: float = END_SECONDS) -> None:
+        """Let the last lines be written, for so long at most."""
         with self._lines.all_tasks_done:
-            self._lines.all_tasks_done.wait_for(lambda: not self._lines.unfinished_tasks, END_SECONDS)
+            self._lines.all_tasks_done.wait_for(lambda: not self._lines.unfinished_tasks, seconds)

@@ -22,6 +22,7 @@ from edge.config.settings import load
 from edge.daemon import notify as words
 from edge.daemon.notify import ALIVE, READY, STOPPING, Progress, Watchdog, notify, reloading, watchdog_seconds
 from edge.errors import ConfigError
+from edge.talk import Talk
 from tests.conftest import environment
 from tests.real.mosquitto import program
 
@@ -292,6 +293,9 @@ def logged(root: logging.Logger, path: Path, monkeypatch: pytest.MonkeyPatch, jo
             int("two\nlines")
         except ValueError:
             root.exception("a defect")
+        for handler in root.handlers:
+            if isinstance(handler, logging.StreamHandler) and isinstance(handler.stream, Talk):
+                handler.stream.wait()
     return path.read_text().splitlines()
 
 
