@@ -16,7 +16,11 @@ class Room:
         self.now = 1000.0
         self.given_up: list[tuple[Command, str]] = []
         self.asked = Asked(
-            "pump", own_threshold, 480.0, lambda command, why: self.given_up.append((command, why)), lambda: self.now
+            "pump",
+            lambda: own_threshold,
+            480.0,
+            lambda command, why: self.given_up.append((command, why)),
+            lambda: self.now,
         )
 
     def done(self) -> list[Command]:

@@ -16,6 +16,7 @@ from edge.detector import BLOCK_SAMPLES, Detector, Judge, Line, Reading, Section
 from edge.errors import ConfigError, EarshotError, shown
 from edge.judge import Event
 from edge.source import Note, Pickup, find_audio, recorded, say_once, seconds_in
+from edge.voice import evidence_in_words, provisional_in_words
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,8 @@ def command(
 ) -> None:
     """Replay WAV or FLAC files: the same scores and episodes as if they had been heard live.
 
-    Each file stands for itself. A file that cannot be read to its end, or has no window that can be trusted, is named
-    on stderr, and makes the exit code 1.
+    Each file stands for itself, and nothing is learnt from it. A file that cannot be read to its end, or has no window
+    that can be trusted, is named on stderr, and makes the exit code 1.
     """
     detector = detectors.read(detector_path)
     verify(detector)
@@ -99,7 +100,10 @@ class _Replay:
             say_once(self._file, note)
         if not self._as_json:
             highest = f"highest score {max(self._scores):.3f}"
-            click.echo(f"{self._shown}: {len(self._scores)} windows, {highest}, threshold {self._judge.threshold:.3f}")
+            known = self._judge.provisional
+            provisional = f" ({provisional_in_words(known.hours, known.of)})" if known else ""
+            threshold = f"threshold {self._judge.threshold:.3f}{provisional}"
+            click.echo(f"{self._shown}: {len(self._scores)} windows, {highest}, {threshold}")
 
     def _say_when(self, pickup: Pickup) -> None:
         when = recorded(self._file, pickup)
@@ -147,4 +151,6 @@ class _Replay:
             )
             return
         bands = ", ".join(f"{b.hz_lo:.0f}-{b.hz_hi:.0f} Hz {b.delta_db:+.0f} dB" for b in event.bands)
-        click.echo(f"{self._shown}: {event.time:8.2f} s {event.kind}: score {event.score:.3f} {bands}".rstrip())
+        basis = f"{evidence_in_words(event.basis.seconds, event.basis.against)}; " if event.kind == "opened" else ""
+        words = f"score {event.score:.3f} {basis}{bands}".rstrip("; ")
+        click.echo(f"{self._shown}: {event.time:8.2f} s {event.kind}: {words}")

@@ -214,6 +214,8 @@ class EventSettings(Settings):
     on_delay: OnDelay = OnDelay()
     averages_seconds: Annotated[tuple[AverageSeconds, ...], Field(max_length=8, strict=False)] = (20, 60, 600, 3600)
     change_rate: Fraction = 0.2
+    learning: Literal["off", "until_promised"] = "until_promised"
+    learning_hours: Annotated[float, Field(gt=0, le=10_000)] | None = None
     off_delay_seconds: Annotated[float, Field(ge=0, le=3600)] = 5.0
     max_episode_minutes: Annotated[float, Field(gt=0, le=WEEK_MINUTES)] = 60.0
     update_seconds: Annotated[float, Field(ge=1, le=DAY_SECONDS)] = 10.0

@@ -28,12 +28,14 @@ class Asked:
     def __init__(
         self,
         source: str,
-        own_threshold: float,
+        own_threshold: Callable[[], float],
         most_minutes: float,
         gave_up: Callable[[Command, str], None],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """gave_up: given a command that will not be done after all, and why; in the listening thread."""
+        """own_threshold: of the source, which falls as it learns. May be called from any thread.
+
+        gave_up: given a command that will not be done after all, and why; in the listening thread."""
         self._source = source
         self._own_threshold = own_threshold
         self._most_minutes = most_minutes
@@ -56,7 +58,7 @@ class Asked:
         if not standing.hears:
             raise CommandError(f"{self._source} is {standing}: nothing is done, expected a source that is heard")
         answer = answer_to(command, episode)
-        if isinstance(command, Threshold) and command.value is not None and command.value > self._own_threshold:
+        if isinstance(command, Threshold) and command.value is not None and command.value > self._own_threshold():
             answer = f"the threshold is {command.value:g} for {self._most_minutes:g} min, or until the next start"
         if self._waiting.qsize() >= MOST_ASKED:
             raise CommandError(f"got more than {MOST_ASKED} commands since {self._source} was heard: expected fewer")
@@ -85,7 +87,7 @@ class Asked:
     def _remember(self, command: Command) -> None:
         if isinstance(command, Threshold):
             self._threshold = command.value
-            silences = command.value is not None and command.value > self._own_threshold
+            silences = command.value is not None and command.value > self._own_threshold()
             self._reverts_at = self._now() + 60 * self._most_minutes if silences else None
 
 

@@ -8,6 +8,7 @@ becomes a message elsewhere, in a thread a source, which nothing makes wait:
     hearing      sensor -> line -> judge                         -> Event | Standing | Moment   (happening)
     telling      to whom each of these is said, and when         -> publisher, clips, journal, who reads along
     payloads     and in which words                              -> JSON, as in edge/schemas/
+    remembered   what its judge has learnt, from start to start  -> notes
 
 What a person asks for goes the other way: publisher -> daemon -> listener -> asked, and with the next block to hearing.
 """
@@ -33,7 +34,7 @@ from edge.daemon.opening import openers
 from edge.daemon.payloads import Record
 from edge.detector import Detector, verify
 from edge.errors import ConfigError, EarshotError
-from edge.memory import ClipStore
+from edge.memory import ClipStore, Notes
 from edge.voice import Command, Publisher, Snapshot, metrics
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Daemon:
         read = {path: _verified(path) for path in {source.detector for source in config.sources}}
         opened = openers(config.sources)
         self._clips = ClipStore(config.evidence, config.state_path / "evidence") if config.state_path else None
+        self._notes = Notes(config.state_path / "learnt" if config.state_path else None)
         self._listeners = [
             Listener(
                 source,
@@ -78,6 +80,7 @@ class Daemon:
                 opened[source.name],
                 self._publisher,
                 self._clips,
+                self._notes,
                 self._stop,
                 on_record,
             )
@@ -114,6 +117,7 @@ class Daemon:
                 while thread.is_alive():  # a source that is just being opened does not hear the first call
                     listener.close()
                     thread.join(JOIN_SECONDS)
+            self._notes.close(CLIPS_SECONDS)
             if self._clips:
                 self._clips.close(CLIPS_SECONDS)
             self._publisher.health(self._health())
@@ -178,6 +182,7 @@ class Daemon:
             sources={each.name: each.standing for each in self._listeners},
             commanded={each.name: each.commanded for each in self._listeners},
             epoch=clock.utc(0.0),
+            judging={each.name: each.judging for each in self._listeners},
             mqtt=self._publisher.figures,
             clips={
                 "state": clips.state if clips else "off",

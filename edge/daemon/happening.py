@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edge.detector import Reading
-from edge.judge import Event
+from edge.judge import Event, Provisional
 from edge.voice import Command
 
 Status = Literal["waiting", "filling", "listening", "degraded", "lost"]
@@ -46,6 +46,8 @@ class Moment:
     episode           id of the one that is open, if there is one
     shelved_until     until when none opens, if a person asked for that
     recording         what is being read, or was last
+    evidence          how near an alarm is, 0 and more: 1 is one
+    provisional       how far the machine is known, while that is not far enough for what is promised
     reading, score    of the window that ends here, if one does; no score where it could not be trusted
     """
 
@@ -56,6 +58,8 @@ class Moment:
     episode: str | None
     shelved_until: float | None
     recording: str | None
+    evidence: float = 0.0
+    provisional: Provisional | None = None
     reading: Reading | None = None
     score: float | None = None
 

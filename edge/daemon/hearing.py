@@ -28,7 +28,9 @@ class Hearing:
 
     def __init__(self, settings: SourceSettings, detector: Detector, section: Section, config: Config) -> None:
         """Raise ConfigError where detector and settings do not fit."""
-        self.judge = Judge(config.event, detector, section)
+        # What is heard over and over is no new sound to learn from.
+        repeats = isinstance(settings, FolderSettings) and settings.loop
+        self.judge = Judge(config.event, detector, section, learns=not repeats)
         self.stopwatch = Stopwatch()
         self._settings = settings
         self._line = Line(detector, section)
@@ -140,6 +142,8 @@ class Hearing:
             episode=self.judge.episode,
             shelved_until=shelved_until if shelved_until > now else None,
             recording=self._recording,
+            evidence=self.judge.evidence,
+            provisional=self.judge.provisional,
             reading=reading,
             score=score,
         )

@@ -23,10 +23,11 @@ from edge.daemon.lasting import LastingSource, Lost
 from edge.daemon.notify import Progress
 from edge.daemon.opening import pickup_of
 from edge.daemon.payloads import Origin, Record
+from edge.daemon.remembered import Remembered
 from edge.daemon.telling import Telling
 from edge.detector import Detector, Reading
-from edge.judge import Event
-from edge.memory import ClipStore, Evidence
+from edge.judge import Event, Provisional
+from edge.memory import ClipStore, Evidence, Notes
 from edge.source import SAMPLE_RATE_HZ, Block, Source
 from edge.voice import Command, Publisher, SourceSnapshot
 
@@ -66,6 +67,7 @@ class Listener:
         open_source: Callable[[], Source],
         publisher: Publisher,
         clips: ClipStore | None,
+        notes: Notes,
         stop: threading.Event,
         on_record: Callable[[Record], None] | None,
     ) -> None:
@@ -78,8 +80,9 @@ class Listener:
         self._evidence = Evidence(clips, self.name, partial(publisher.image, self.name)) if clips else None
         self._source = LastingSource(settings, open_source, stop)
         self._hearing = Hearing(settings, detector, section, config)
-        most_minutes = config.mqtt.largest_shelve_minutes
-        self._asked = Asked(self.name, self._hearing.judge.threshold, most_minutes, partial(self._gave_up, publisher))
+        judge, most_minutes = self._hearing.judge, config.mqtt.largest_shelve_minutes
+        self._asked = Asked(self.name, lambda: judge.own_threshold, most_minutes, partial(self._gave_up, publisher))
+        self._remembered = Remembered(notes, self.name, detector, section, judge)
         self._telling = Telling(
             Origin(config.node_name, self.name, detector, section),
             publisher,
@@ -92,6 +95,7 @@ class Listener:
 
     def run(self) -> None:
         """Listen until stopped; a source that is lost is opened again, for ever, one that has ended is not."""
+        self._remembered.recall()  # not before: on a reload, the one before us writes until it has ended
         with closing(self._source.heard()) as heard:
             for each in heard:
                 if isinstance(each, Lost):
@@ -103,6 +107,7 @@ class Listener:
         """Nothing more is heard: close the episode, and say so."""
         self._tell(self._hearing.lose(lost))
         self._asked.drop(self.standing)
+        self._remembered.keep()
 
     def close(self) -> None:
         """Wake the source if it waits for sound, so that `run` can return. May be called from any thread."""
@@ -127,6 +132,12 @@ class Listener:
         return Commanded(until if until > time.monotonic() else None, self._asked.threshold)
 
     @property
+    def judging(self) -> tuple[float, Provisional | None]:
+        """How near an alarm is, and how far its machine is known; as in `Moment`."""
+        judge = self._hearing.judge
+        return judge.evidence if self.standing.status == "listening" else 0.0, judge.provisional
+
+    @property
     def progress(self) -> Progress:
         """How far it has come, for the watchdog."""
         standing = self.standing
@@ -138,6 +149,7 @@ class Listener:
         now, standing, microphone = self._tally, self.standing, self._source.microphone
         latest, reading = now.latest, now.latest.reading if now.latest else None
         judged = latest if standing.status == "listening" else None
+        provisional = self._hearing.judge.provisional
         return SourceSnapshot(
             name=self.name,
             up=standing.hears,
@@ -149,6 +161,8 @@ class Listener:
             threshold=self._hearing.judge.threshold,
             shelved_seconds=max(0.0, self._hearing.judge.shelved_until - time.monotonic()),
             threshold_commanded=self._asked.threshold is not None,
+            evidence=judged.evidence if judged else None,
+            provisional_hours=provisional.hours if provisional else None,
             lag_seconds=judged.lag_seconds if judged else None,
             windows_dropped=int(microphone.dropped_seconds / self._hop_seconds) if microphone else 0,
             episodes=now.episodes,
@@ -165,6 +179,7 @@ class Listener:
         for command in self._asked.take():
             self._tell(self._hearing.obey(command, block.time + block.samples.size / SAMPLE_RATE_HZ))
         self._tell(self._hearing.hear(block))
+        self._remembered.hear(block.samples.size / SAMPLE_RATE_HZ)
 
     def _gave_up(self, publisher: Publisher, command: Command, why: str) -> None:
         log.warning("%s: %s: %s", self.name, command, why)

@@ -11,7 +11,7 @@ from typing import Any
 from edge import __version__, clock
 from edge.daemon.happening import Commanded, Moment, Standing
 from edge.detector import Detector, Reading, Section
-from edge.judge import Event
+from edge.judge import Event, Provisional
 
 Record = dict[str, Any]
 
@@ -50,6 +50,7 @@ def event_of(origin: Origin, event: Event, *, epoch: float, clip: str | None, cl
         "bands": [asdict(band) for band in event.bands],
         **({"reason": event.reason} if event.reason else {}),
         "acknowledged": event.acknowledged,
+        "evidence": {**asdict(event.basis), "probability": float(f"{event.basis.probability:.3g}")},
         "detector": {"name": detector.card.name, "version": detector.card.version, "sha256": detector.sha256},
         "clip": clip,
         "delayed": False,
@@ -74,6 +75,7 @@ def state_of(origin: Origin, standing: Standing, moment: Moment, *, epoch: float
         "episode": moment.episode,
         "shelved_until": None if moment.shelved_until is None else clock.rfc3339(epoch + moment.shelved_until),
         "recording": moment.recording,
+        **_judging_of(moment.evidence, moment.provisional),
     }
 
 
@@ -101,12 +103,13 @@ def health_of(
     sources: Mapping[str, Standing],
     commanded: Mapping[str, Commanded],
     epoch: float,
+    judging: Mapping[str, tuple[float, Provisional | None]],
     mqtt: Mapping[str, object],
     clips: Mapping[str, object],
 ) -> Record:
     """Return the payload of schemas/health.json, said at `unix_seconds`. mqtt, clips: their figures, as they are.
 
-    commanded: of each source.
+    commanded, judging: of each source; evidence, and how far its machine is known, as in `Moment`.
     """
     return {
         "schema": 1,
@@ -124,9 +127,15 @@ def health_of(
             for name, each in commanded.items()
             if each != Commanded(None, None)
         },
+        "judging": {name: _judging_of(*each) for name, each in judging.items()},
         "mqtt": mqtt,
         "clips": clips,
     }
+
+
+def _judging_of(evidence: float, provisional: Provisional | None) -> Record:
+    hours = provisional and {"hours": round(provisional.hours, 2), "of": round(provisional.of, 2)}
+    return {"evidence": round(evidence, 3), "provisional": hours}
 
 
 def _rounded(score: float | None) -> float | None:

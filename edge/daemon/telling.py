@@ -12,9 +12,9 @@ from edge import clock
 from edge.daemon import payloads
 from edge.daemon.happening import Happening, Moment, Standing
 from edge.daemon.payloads import Origin, Record
-from edge.judge import Event
+from edge.judge import Event, Provisional
 from edge.memory import Evidence
-from edge.voice import Acknowledge, Publisher, Shelve, Threshold
+from edge.voice import Acknowledge, Publisher, Shelve, Threshold, evidence_in_words, provisional_in_words
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ class Telling:
         self._stop = stop
         self._record = on_record or (lambda _: None)
         self._state_due = -math.inf
+        self._provisional: Provisional | None = None
 
     def tell(self, happening: Happening) -> None:
         """Say to everybody what concerns them. Tell everything, in its order."""
@@ -77,7 +78,11 @@ class Telling:
         self._record({"type": "event", **payload})
         if self._evidence is not None and event.kind == "closed":
             self._evidence.closed(event.id)
-        log.warning("%s: episode %s: score %.2f (threshold %.2f)", source, event.kind, event.score, event.threshold)
+        # > episode opened: score 2.31 (threshold 3.70), for the last minute, against its enrolment
+        why = f", {evidence_in_words(event.basis.seconds, event.basis.against)}" if event.kind == "opened" else ""
+        log.warning(
+            "%s: episode %s: score %.2f (threshold %.2f)%s", source, event.kind, event.score, event.threshold, why
+        )
         self._state_due = -math.inf
 
     def _tell_standing(self, standing: Standing) -> None:
@@ -96,6 +101,11 @@ class Telling:
 
     def _tell_moment(self, moment: Moment) -> None:
         moment = _heard(moment)
+        if (moment.provisional is None) != (self._provisional is None):
+            known = moment.provisional
+            words = "known well enough" if known is None else provisional_in_words(known.hours, known.of)
+            log.info("%s: %s", self._origin.source, words)
+        self._provisional = moment.provisional
         if moment.reading is not None:
             self._record(payloads.reading_of(self._origin, moment, moment.reading, epoch=clock.utc(0.0)))
         elif self.standing.status == "listening":

@@ -9,6 +9,8 @@ from typing import Any, Final, Self
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edge.voice import evidence_in_words, provisional_in_words
+
 BAR_CHARACTERS: Final = 24
 
 
@@ -71,14 +73,19 @@ def _state(state: dict[str, Any]) -> str:
     bar = "#" * filled + "." * (BAR_CHARACTERS - filled)
     bar = bar[: BAR_CHARACTERS // 2] + "|" + bar[BAR_CHARACTERS // 2 :]
     alarm = "  ANOMALY" if state["episode"] else ""
-    return f"score {state['score']:6.2f} of {state['threshold']:.2f} [{bar}] {state['level_dbfs']:.0f} dBFS{alarm}"
+    known = state.get("provisional")
+    provisional = f", {provisional_in_words(known['hours'], known['of'])}" if known else ""
+    score = f"score {state['score']:6.2f} of {state['threshold']:.2f}"
+    return f"{score} [{bar}] {state['level_dbfs']:.0f} dBFS{provisional}{alarm}"
 
 
 def _event(event: dict[str, Any]) -> str:
     bands = ", ".join(f"{b['hz_lo']:.0f}-{b['hz_hi']:.0f} Hz {b['delta_db']:+.0f} dB" for b in event["bands"])
     why = f" because {bands}" if bands else ""
     reason = f", {event['reason']}" if "reason" in event else ""
-    return f"*** episode {event['kind']}{reason}: {event['machine']} scores {event['score']:.2f}{why}"
+    basis = event.get("evidence") if event["kind"] == "opened" else None
+    seen = f" {evidence_in_words(basis['seconds'], basis['against'])}" if basis else ""
+    return f"*** episode {event['kind']}{reason}: {event['machine']} scores {event['score']:.2f}{seen}{why}"
 
 
 def _health(health: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Sequence
+from typing import Final
 
 from edge.config import EventSettings
 from edge.detector.folder import Detector, Section
@@ -10,8 +11,12 @@ from edge.detector.line import Reading
 from edge.ear import Frontend
 from edge.errors import ConfigError
 from edge.judge import (
+    Band,
     Event,
     EventDetector,
+    Learner,
+    Learnt,
+    Provisional,
     Reason,
     ScoreName,
     TooLittleSoundError,
@@ -23,19 +28,28 @@ from edge.judge import (
     moved_bands,
     rate_at,
     rate_of,
+    scales_of,
     score_of,
 )
 
 log = logging.getLogger(__name__)
 
+PROMISED_PER_WEEK: Final = 1.0
+"""What a threshold by the window is held to have heard enough for: one false alarm a week, which takes 48 hours."""
+
 
 class Judge:
     """One section's readings to events. All times are those of the sound, s, of a clock that only runs forward."""
 
-    def __init__(self, settings: EventSettings, detector: Detector, section: Section) -> None:
-        """Raise ConfigError if the detector has not what `settings` asks for: a score, or false alarms so rare."""
+    def __init__(self, settings: EventSettings, detector: Detector, section: Section, *, learns: bool = False) -> None:
+        """Raise ConfigError if the detector has not what `settings` asks for: a score, or false alarms so rare.
+
+        learns: whether it goes on learning what varies, where `settings` let it: from one machine's sound, live.
+        Without, the same sound is judged the same whatever was heard before.
+        """
         self.score_name, self._own_threshold = _deciding_score(settings, detector, section)
         self._ordinary = section.ordinary[self.score_name]
+        self._own_rate = self._rate_at(self._own_threshold)
         self._events = EventDetector(
             settings,
             evidence_of(
@@ -44,9 +58,11 @@ class Judge:
                 window_seconds=detector.plan.window_seconds,
                 hop_seconds=detector.plan.hop_seconds,
             ),
-            rate=self._rate_at(self._own_threshold),
+            rate=self._own_rate,
             threshold=self._own_threshold,
         )
+        self._provisional = _provisional(settings, detector, section)
+        self._learner = self._learner_of(settings, detector) if learns and self._provisional else None
         self._statistics = section.statistics
         self._edges_hz = Frontend(detector.frontend).band_edges_hz
         self._shelved_until = -math.inf
@@ -59,7 +75,12 @@ class Judge:
     @threshold.setter
     def threshold(self, value: float | None) -> None:
         self._events.threshold = self._own_threshold if value is None else value
-        self._events.rate = self._rate_at(self._events.threshold)
+        self._events.rate = self._own_rate if value is None else self._rate_at(value)
+
+    @property
+    def own_threshold(self) -> float:
+        """The same, had nobody sent another."""
+        return self._own_threshold
 
     @property
     def evidence(self) -> float:
@@ -67,7 +88,30 @@ class Judge:
 
         The logarithm of how improbable ordinary sound makes the newest, by that of the rate of false alarms.
         """
-        return math.log(self._events.surprise.probability) / min(math.log(self._events.rate), -1e-9)
+        return -math.log(self._events.surprise.probability) / max(-math.log(self._events.rate), 1e-9) + 0.0
+
+    @property
+    def provisional(self) -> Provisional | None:
+        """How far it has come with what it has to hear yet for what is promised; None if nothing is missing.
+
+        Without `learns`, what enrolment has heard.
+        """
+        enrolled, learnt = self._provisional, self.learnt
+        if enrolled is None or learnt is None:
+            return enrolled
+        hours = enrolled.hours + learnt.hours
+        return Provisional(hours, enrolled.of) if hours < enrolled.of else None
+
+    @property
+    def learnt(self) -> Learnt | None:
+        """What was learnt since enrolment; None if nothing ever is."""
+        return None if self._learner is None else self._learner.learnt
+
+    def recall(self, learnt: Learnt) -> None:
+        """Go on from what was learnt before."""
+        if self._learner is not None:
+            self._learner.recall(learnt)
+            self._believe(self._learner)
 
     @property
     def episode(self) -> str | None:
@@ -83,23 +127,31 @@ class Judge:
         score = self.score_of(reading)
         if score is None:
             return self.interrupt("source_lost")
+        normal = self._statistics.nearest_normal(reading.band_level)
+        bands = moved_bands(reading.band_level, normal, self._statistics.band_deviation, self._edges_hz)
+        return self.weigh(score, time, bands)
+
+    def weigh(self, score: float, time: float, bands: Sequence[Band] = ()) -> list[Event]:
+        """Take the score of the window that ends at `time`, and what moved in it; return what happened."""
         log_of_it = float(log_score(score, self.score_name))
         if time < self._shelved_until:
             self._events.pass_over(time, log_of_it)
+            self._doubt()
             return []
-        normal = self._statistics.nearest_normal(reading.band_level)
-        bands = moved_bands(reading.band_level, normal, self._statistics.band_deviation, self._edges_hz)
-        return self._events.step(time, score, log_of_it, bands)
+        events = self._events.step(time, score, log_of_it, bands)
+        self._learn(log_of_it, events)
+        return events
 
     def forget(self) -> None:
         """What comes is another recording: nothing connects it with what was heard."""
         self._events.forget()
-
-    def _rate_at(self, threshold: float) -> float:
-        return rate_at(self._ordinary, float(log_score(threshold, self.score_name)))
+        if self._learner is not None:
+            self._learner.interrupt()
 
     def interrupt(self, reason: Reason) -> list[Event]:
         """End the open episode, and forget the windows before."""
+        if self._learner is not None:
+            self._learner.interrupt()
         return self._events.interrupt(reason)
 
     def acknowledge(self, episode: str | None) -> bool:
@@ -116,6 +168,47 @@ class Judge:
         """Until when no episode opens; minus infinity where it never was shelved."""
         return self._shelved_until
 
+    def _learn(self, log_of_it: float, events: Sequence[Event]) -> None:
+        """Let a window teach what is ordinary, if it is.
+
+        By the threshold that is its own, and never by one that was sent: who may only write to a topic could else raise
+        it until a fault is ordinary. While such a one is in force, or a person asked for quiet, nothing is learnt.
+        """
+        if self._learner is None:
+            return
+        surprise = self._events.surprise.probability
+        if self._events.rate != self._own_rate or any(event.kind == "opened" for event in events):
+            self._doubt()
+        elif self._learner.hear(log_of_it, is_ordinary=self.episode is None and surprise > self._own_rate):
+            self._believe(self._learner)
+
+    def _doubt(self) -> None:
+        if self._learner is not None:
+            self._learner.doubt()
+
+    def _believe(self, learner: Learner) -> None:
+        own = self._events.rate == self._own_rate
+        self._ordinary = learner.believed
+        self._events.believe(self._ordinary)
+        self._own_threshold = score_of(log_score_at(self._ordinary, self._own_rate), self.score_name)
+        if own:
+            self._events.threshold = self._own_threshold
+
+    def _learner_of(self, settings: EventSettings, detector: Detector) -> Learner:
+        assert self._provisional is not None
+        plan = detector.plan
+        scales = scales_of(plan.window_seconds, settings.averages_seconds, plan.hop_seconds)
+        return Learner(
+            self._ordinary,
+            rate=self._own_rate,
+            hop_seconds=plan.hop_seconds,
+            scales_hops=[scale.hops for scale in scales],
+            hours_needed=self._provisional.of - self._provisional.hours,
+        )
+
+    def _rate_at(self, threshold: float) -> float:
+        return rate_at(self._ordinary, float(log_score(threshold, self.score_name)))
+
 
 def _deciding_score(settings: EventSettings, detector: Detector, section: Section) -> tuple[ScoreName, float]:
     """Return which score decides and its threshold: the configuration's word, else the detector's."""
@@ -128,6 +221,21 @@ def _deciding_score(settings: EventSettings, detector: Detector, section: Sectio
     if settings.false_alarms_per_week is not None:
         return name, _weekly_threshold(settings, settings.false_alarms_per_week, detector, section, name)
     return name, section.card.thresholds[name] if settings.threshold is None else settings.threshold
+
+
+def _provisional(settings: EventSettings, detector: Detector, section: Section) -> Provisional | None:
+    """Return what enrolment has heard of what it takes; None where that is enough, or nothing is to be learnt.
+
+    A threshold that a person named promises nothing, and one by the week was counted with what enrolment believed; it
+    is refused unless enrolment has heard enough.
+    """
+    per_week = settings.false_alarms_per_week or detector.card.false_alarms_per_week
+    if settings.learning == "off" or settings.threshold is not None or per_week is not None:
+        return None
+    weekly = section.card.weekly
+    hours = max(section.card.windows * detector.plan.window_seconds / 3600, weekly.hours if weekly else 0.0)
+    needed = settings.learning_hours or hours_needed(PROMISED_PER_WEEK)
+    return Provisional(hours, needed) if hours < needed else None
 
 
 def _weekly_threshold(

@@ -6,6 +6,7 @@
     sensor       whether the sound can be trusted at all
     fit          what normal means, from normal sound alone; `gaussian`, `folds` and `normal` are its parts
     ordinary     what normal sound is expected to score
+    learning     and what it turned out to: what a machine just enrolled goes on learning
 
 `calibration` turns that into thresholds that promise so many false alarms a week.
 """
@@ -23,10 +24,11 @@ from edge.judge.calibration import (
     rate_curve,
     unrefused_threshold,
 )
-from edge.judge.event import Event, EventDetector, Reason, moved_bands
-from edge.judge.evidence import evidence_of, log_score_at, rarity, rate_at, rate_of
+from edge.judge.event import Band, Event, EventDetector, Reason, moved_bands
+from edge.judge.evidence import evidence_of, log_score_at, rarity, rate_at, rate_of, scales_of
 from edge.judge.fit import Calibration, Fit, Shift, cross_fit, fit_section, network_shift, ordinary_of
 from edge.judge.gaussian import DOMAINS, Domain, Gaussian, fit_gaussian, fit_whitening
+from edge.judge.learning import Learner, Learnt, Provisional
 from edge.judge.normal import MIN_WINDOWS, NormalWindows
 from edge.judge.ordinary import Ordinary
 from edge.judge.scorer import SCORE_NAMES, Fusion, ScoreName, Scorer, SectionStatistics, confidence, log_score, score_of
@@ -36,6 +38,7 @@ __all__ = [
     "DOMAINS",
     "MIN_WINDOWS",
     "SCORE_NAMES",
+    "Band",
     "Calibration",
     "Domain",
     "Event",
@@ -43,8 +46,11 @@ __all__ = [
     "Fit",
     "Fusion",
     "Gaussian",
+    "Learner",
+    "Learnt",
     "NormalWindows",
     "Ordinary",
+    "Provisional",
     "RateCurve",
     "Reason",
     "Rules",
@@ -75,6 +81,7 @@ __all__ = [
     "rate_at",
     "rate_curve",
     "rate_of",
+    "scales_of",
     "score_of",
     "unrefused_threshold",
 ]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from edge.config import EventSettings
 from edge.judge.evidence import NOTHING, Evidence, Recovery, Surprise
+from edge.judge.ordinary import Ordinary
 
 Kind = Literal["opened", "updated", "closed"]
 Reason = Literal["recovered", "source_lost", "shutdown", "max_duration", "shelved"]
@@ -118,6 +119,10 @@ class EventDetector:
         """Nothing connects what comes with what came before: it is another recording."""
         self._evidence.forget()
         self._latest = None
+
+    def believe(self, ordinary: Ordinary) -> None:
+        """Hold what comes against another belief of what is ordinary; the run's own past stays."""
+        self._evidence.ordinary = ordinary
 
     def acknowledge(self, episode: str | None = None) -> bool:
         """Note that a person knows of the open episode; whether it is the one that is meant (None: whichever)."""

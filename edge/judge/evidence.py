@@ -54,6 +54,10 @@ KNOWN_CHANGE: Final = 0.1
 """The part of `change_rate` that is left where the machine's own recordings say how far its conditions are apart, and
 nothing but the prior does where there are hardly any."""
 
+MOST_SPREAD: Final = 2.0
+"""The run's spread is believed up to so many times that of enrolment, whose own three degrees of freedom leave twice as
+much at 15 %. Beyond, it is a fault that rattles, and not to be got used to."""
+
 MOST_FREEDOM: Final = 8.0
 """Of the run's spread: however well it is known, the tails of scores are heavier than a Normal's."""
 
@@ -119,7 +123,8 @@ class Evidence:
         """
         self.ordinary = ordinary
         self.hop_seconds = hop_seconds
-        self._change_rate = change_rate * (1 - (1 - KNOWN_CHANGE) * ordinary.trust)
+        self._most_deviation = MOST_SPREAD * ordinary.deviation
+        self._change_rate = change_rate
         self._forgotten_a_hop = math.exp(-hop_seconds / MEMORY_SECONDS)
         self._scales = tuple(scales)
         self._pasts = [_Past(scale.hops) for scale in scales]
@@ -159,10 +164,14 @@ class Evidence:
 
     @property
     def deviation(self) -> float:
-        """Deviation of the log scores of single windows within a run: of this one, as far as it was heard (> 0)."""
+        """Deviation of the log scores of single windows within a run: of this one, as far as it was heard (> 0).
+
+        A run that fluctuates more than enrolment held to be possible is no reason to expect it.
+        """
         own, past = self.ordinary, self._trusted(self._pasts[0])
         independent = past.weight / WINDOW_HOPS
-        return math.sqrt((own.freedom * own.deviation**2 + independent * past.square) / (own.freedom + independent))
+        pooled = (own.freedom * own.deviation**2 + independent * past.square) / (own.freedom + independent)
+        return min(math.sqrt(pooled), self._most_deviation)
 
     def _of_scale(self, scale: Scale, past: "_Past", average: float) -> Surprise:
         ordinary, spread = self.ordinary, self.deviation**2 * variance_of_mean(scale.hops)
@@ -171,7 +180,8 @@ class Evidence:
         level, variance = self._run_belief(past)
         if self._trusted(past).weight < WINDOW_HOPS or average <= level:
             return found
-        if self._after_a_change(average, level, spread) > self._change_rate:
+        change_rate = self._change_rate * (1 - (1 - KNOWN_CHANGE) * ordinary.trust)
+        if self._after_a_change(average, level, spread) > change_rate:
             return found
         most = MOST_FREEDOM * (1 + (scale.hops - 1) / WINDOW_HOPS)  # the tails of a mean are lighter by what it is of
         freedom = min(ordinary.freedom + self._pasts[0].weight / WINDOW_HOPS, most)

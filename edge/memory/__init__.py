@@ -1,17 +1,20 @@
-"""What the device keeps of what it heard, bounded: clips and pictures of episodes.
+"""What the device keeps of what it heard, bounded: clips and pictures of episodes, notes of what it learnt.
 
     clips      the newest seconds of each source, and the thread that packs what an episode needs of them
     shelf      the disk: whole files, a quota, a floor
     picture    a spectrogram as PNG
+    notes      small, in JSON, for who wants to know them after a restart
 
 No sound is kept without an episode.
 """
 
 from edge.memory.clips import ClipStore, Evidence
+from edge.memory.notes import Notes
 from edge.memory.picture import spectrogram
 
 __all__ = [
     "ClipStore",
     "Evidence",
+    "Notes",
     "spectrogram",
 ]

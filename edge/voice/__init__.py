@@ -8,6 +8,7 @@
                  connection   the life of it: `broker`, `dialect`, `credentials`, `link` with its `flight`, `backoff`
                  reckoning    what came of it; `blame`: what costs a connection is said no more
     metrics      the same for Prometheus
+    words        and for people
 
 Topics and payloads are in the README and in `edge/schemas/`.
 """
@@ -22,6 +23,7 @@ from edge.voice.metrics import Snapshot, SourceSnapshot, Stopwatch
 from edge.voice.outbox import Outbox
 from edge.voice.publisher import Publisher
 from edge.voice.topics import Topics
+from edge.voice.words import evidence_in_words, provisional_in_words
 
 __all__ = [
     "CERTIFICATE_NOT_YET_VALID",
@@ -40,9 +42,11 @@ __all__ = [
     "Threshold",
     "Topics",
     "as_json",
+    "evidence_in_words",
     "in_words",
     "metrics",
     "password_in",
+    "provisional_in_words",
     "tls_context",
     "version_name",
 ]

@@ -64,6 +64,8 @@ class SourceSnapshot:
     gap_seconds      how much was lost by that
     level_dbfs       RMS of the newest hop re full scale
     score            the newest score that decides, and the threshold it is compared with
+    evidence         how near an alarm is over all averages: 1 is one
+    provisional_hours  of ordinary sound heard, of a machine that is not known well enough yet
     lag_seconds      from the capture of the newest sample judged to its score
     windows_dropped  windows that were not judged, because there was no time
     episodes         episodes opened
@@ -83,6 +85,8 @@ class SourceSnapshot:
     lag_seconds: float | None
     windows_dropped: int
     episodes: int
+    evidence: float | None = None
+    provisional_hours: float | None = None
     inference: Durations = Durations()
     shelved_seconds: float = 0.0
     threshold_commanded: bool = False
@@ -239,6 +243,9 @@ def _of_the_sources(sources: tuple[SourceSnapshot, ...]) -> Iterator["Metric"]:
     yield each(gauge, "earshot_score_threshold", "What a score has to exceed.", lambda s: s.threshold)
     yield each(gauge, "earshot_shelved_seconds", "For how long a command silences it.", lambda s: s.shelved_seconds)
     yield each(gauge, "earshot_threshold_commanded", "Whether a command set it.", lambda s: s.threshold_commanded)
+    yield each(gauge, "earshot_evidence", "How near an alarm is: 1 is one.", lambda s: s.evidence)
+    hours = "Ordinary sound heard of a machine that is provisional, hours."
+    yield each(gauge, "earshot_provisional_hours", hours, lambda s: s.provisional_hours)
     yield each(gauge, "earshot_lag_seconds", "From capture to score.", lambda s: s.lag_seconds)
     yield each(counter, "earshot_windows_dropped", "Windows not judged in time.", lambda s: s.windows_dropped)
     yield each(counter, "earshot_episodes", "Episodes opened.", lambda s: s.episodes)
