@@ -158,7 +158,7 @@ class Learner:
         seen = max(0.0, heard.square - explained)
 
         between = _pooled(half, enrolled.level_freedom, seen, recordings)
-        trust = half / (half + between / recordings)
+        trust = half * recordings / (half * recordings + between)
         level = enrolled.level + trust * (heard.mean - enrolled.level)
         level = min(level, enrolled.level + enrolled.level_deviation)
         # What it is not believed to be the level of stays a doubt about it.
