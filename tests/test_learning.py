@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge import detector as detectors
@@ -111,6 +111,7 @@ def test_after_enough_nothing_more_is_learnt() -> None:
         trust=st.floats(0, 1),
     ),
 )
+@settings(max_examples=30)
 def test_whatever_it_hears_it_is_never_laxer_than_enrolment(
     levels: list[float], deviation: float, enrolled: Ordinary
 ) -> None:

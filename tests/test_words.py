@@ -19,6 +19,7 @@ from edge.daemon.telling import Telling
 from edge.demo.subscriber import _in_words
 from edge.judge import Event, Provisional
 from edge.judge.event import Basis
+from edge.source import Pickup
 from edge.voice.words import evidence_in_words, provisional_in_words
 from tests.conftest import DEMO
 from tests.test_publisher import SCHEMAS, silent
@@ -67,6 +68,8 @@ def health(provisional: Provisional | None) -> dict[str, Any]:
         uptime_seconds=1.0,
         clock_synced=True,
         sources={"pump": Standing("listening")},
+        commanded={},
+        epoch=0.0,
         judging={"pump": (0.4321, provisional)},
         mqtt={"queued": 0, "dropped": 0},
         clips={"state": "off", "bytes": 0, "lost": 0},
@@ -118,7 +121,7 @@ def test_the_log_says_it_once(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_replay_says_it_and_learns_nothing(capsys: pytest.CaptureFixture[str], demo_recording: Path) -> None:
     replay = _Replay(demo_recording, DETECTOR, DETECTOR.section(None), EventSettings(), as_json=False)
-    replay.run(0, 16_000)
+    replay.run(Pickup(), 16_000)
     said = capsys.readouterr().out
     assert ", against " in said
     assert "of 48 h)" in said
