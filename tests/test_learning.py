@@ -220,6 +220,25 @@ def test_a_slow_ramp_is_reported_and_learning_makes_it_no_later(days: float) -> 
     assert without <= reported(ENROLLED, 1) + 0.1, "by the absolute belief at the latest"
 
 
+def test_a_step_that_enrolment_would_report_is_reported_after_whatever_was_learnt() -> None:
+    learnt = learner()
+    learn(learnt, [0.25] * 600)
+    assert learnt.believed.level > 0.2
+
+    def step_that_is_reported(ordinary: Ordinary) -> float:
+        evidence = Evidence(ENROLLED, SCALES, hop_seconds=HOP_SECONDS)
+        evidence.ordinary = ordinary
+        wave = 0.1 * math.sqrt(2) * np.sin(np.arange(4000))
+        for x in (0.25 + wave).tolist():
+            evidence.step(x)
+        for i, x in enumerate((np.linspace(0, 1, 4000) + 0.25 + wave).tolist()):
+            if evidence.step(x).probability <= RATE:
+                return i / 4000
+        return math.inf
+
+    assert step_that_is_reported(learnt.believed) <= step_that_is_reported(ENROLLED) < 0.5
+
+
 def test_a_run_that_rattles_ever_more_does_not_widen_what_is_believed_without_end() -> None:
     evidence = Evidence(ENROLLED, SCALES, hop_seconds=HOP_SECONDS)
     rng = np.random.default_rng(0)

@@ -122,6 +122,7 @@ class Evidence:
                      how often this machine's condition changes
         """
         self.ordinary = ordinary
+        self._enrolled = ordinary
         self.hop_seconds = hop_seconds
         self._most_deviation = MOST_SPREAD * ordinary.deviation
         self._change_rate = change_rate
@@ -180,20 +181,24 @@ class Evidence:
         level, variance = self._run_belief(past)
         if self._trusted(past).weight < WINDOW_HOPS or average <= level:
             return found
-        change_rate = self._change_rate * (1 - (1 - KNOWN_CHANGE) * ordinary.trust)
-        if self._after_a_change(average, level, spread) > change_rate:
+        if self._may_be_a_change(average, level, spread):
             return found
         most = MOST_FREEDOM * (1 + (scale.hops - 1) / WINDOW_HOPS)  # the tails of a mean are lighter by what it is of
         freedom = min(ordinary.freedom + self._pasts[0].weight / WINDOW_HOPS, most)
         run = _tail(average, level, variance + spread, freedom) / (scale.share * STEP_SHARE)
         return Surprise(min(1.0, run), scale, True, average, level) if run < found.probability else found
 
-    def _after_a_change(self, average: float, run_level: float, spread: float) -> float:
-        """Return how likely it is that another ordinary condition, once this one ended, scores so high."""
-        ordinary = self.ordinary
-        level = ordinary.level + COMMON * (run_level - ordinary.level)
-        variance = (1 - COMMON**2) * ordinary.level_deviation**2 + spread
-        return _tail(average, level, variance, ordinary.level_freedom)
+    def _may_be_a_change(self, average: float, run_level: float, spread: float) -> bool:
+        """Whether so much is what a change of condition may be: by enrolment, and by what was learnt since, too.
+
+        A step is let pass only where both would: what was there when the machine was learnt is no proof that it may.
+        """
+        beliefs = {self._enrolled, self.ordinary}
+        return all(
+            _after_a_change(belief, average, run_level, spread)
+            > self._change_rate * (1 - (1 - KNOWN_CHANGE) * belief.trust)
+            for belief in beliefs
+        )
 
     def _run_belief(self, past: "_Past") -> tuple[float, float]:
         """Return mean and variance of this run's level: the machine's is the prior."""
@@ -248,6 +253,13 @@ def rate_of(rarity: float) -> float:
 
 
 LEAST_RATE: Final = 1e-12
+
+
+def _after_a_change(ordinary: Ordinary, average: float, run_level: float, spread: float) -> float:
+    """Return how likely it is that another ordinary condition, once this one ended, scores so high."""
+    level = ordinary.level + COMMON * (run_level - ordinary.level)
+    variance = (1 - COMMON**2) * ordinary.level_deviation**2 + spread
+    return _tail(average, level, variance, ordinary.level_freedom)
 
 
 def _tail(value: float, mean: float, variance: float, freedom: float) -> float:
