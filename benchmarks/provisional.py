@@ -42,7 +42,7 @@ CONDITION_HOURS: Final = 4.0
 BLOCK_HOPS: Final = 120
 """A minute of a recording, from a random place in it, follows another."""
 
-WANDER: Final = 0.03
+WANDER: Final = 0.01
 WANDER_HOURS: Final = 1.0
 """Deviation of the log score that comes and goes within a condition, and how long it remembers."""
 
@@ -51,6 +51,8 @@ DAY_HOPS: Final = round(86_400 / HOP_SECONDS)
 
 ALIKE_HOURS: Final = 0.25
 """An episode that opens so near to one of the same days without the fault is not the fault's."""
+
+STAYS_DAYS: Final = 1.0
 
 LEARNING: Final = ("off", "until_promised")
 
@@ -126,20 +128,24 @@ def hear(machine: Machine, scores: DoubleArray, learning: str, expected_hours: S
     return Heard(hours, bases, judge.learnt.hours if judge.learnt else 0.0, judge.threshold)
 
 
-def tables(machines: Sequence[Machine], kinds: Sequence[Kind]) -> list[Table]:
+def tables(machines: Sequence[Machine], kinds: Sequence[Kind], normal_days: float) -> list[Table]:
     """Return what was reported, and what was not."""
-    rows = [_days_of(machine, kind) for machine in machines for kind in kinds]
+    rows = [_days_of(machine, kind, normal_days) for machine in machines for kind in kinds]
     grows, stays, normal = ([row for each in rows for row in each[i]] for i in range(3))
     both = [f"learning {learning}" for learning in LEARNING]
     head = ["machine", "condition"]
     return [
         Table("A fault that grows to severity 1", [*head, "days", both[0], "by", both[1], "by"], grows, "At severity."),
-        Table("A fault from the first minute on, two days", [*head, "severity", *both], stays),
-        Table("A week of normal sound", [*head, "learning", "episodes", "h learnt", "log threshold"], normal),
+        Table(f"A fault from the first minute on, {STAYS_DAYS:g} days", [*head, "severity", *both], stays),
+        Table(
+            f"{normal_days:g} days of normal sound",
+            [*head, "learning", "episodes", "h learnt", "threshold"],
+            normal,
+        ),
     ]
 
 
-def _days_of(machine: Machine, kind: Kind) -> tuple[Rows, Rows, Rows]:
+def _days_of(machine: Machine, kind: Kind, normal_days: float) -> tuple[Rows, Rows, Rows]:
     """Return the rows of the three tables, and print them as they come."""
     grows, stays, normal = list[list[str]](), list[list[str]](), list[list[str]]()
 
@@ -149,15 +155,15 @@ def _days_of(machine: Machine, kind: Kind) -> tuple[Rows, Rows, Rows]:
 
     false = {learning: [] for learning in LEARNING} if kind == "stays" else dict[str, Sequence[float]]()
     for learning in LEARNING if kind == "changes" else ():
-        heard = hear(machine, machine.days(7, np.zeros_like, kind), learning)
+        heard = hear(machine, machine.days(normal_days, np.zeros_like, kind), learning)
         false[learning] = heard.hours
-        add(normal, learning, str(len(heard.hours)), f"{heard.learnt_hours:.1f}", f"{np.log(heard.threshold):.2f}")
+        add(normal, learning, str(len(heard.hours)), f"{heard.learnt_hours:.1f}", f"{heard.threshold:.2f}")
     for days in (1, 3, 7):
         x = machine.days(days, partial(_growing, days=days), kind)
         found = [_grown(hear(machine, x, learning, false[learning]), days) for learning in LEARNING]
         add(grows, str(days), *found[0], *found[1])
-    for severity in SEVERITIES[1:]:
-        x = machine.days(2, partial(_staying, severity=severity), kind)
+    for severity in reversed(SEVERITIES[1:]):
+        x = machine.days(STAYS_DAYS, partial(_staying, severity=severity), kind)
         add(stays, f"{severity:g}", *(_first(hear(machine, x, learning, false[learning])) for learning in LEARNING))
     return grows, stays, normal
 
@@ -212,11 +218,12 @@ def main() -> None:
     parser.add_argument("detector", type=Path, nargs="?", default=Path("edge/demo/detector"))
     parser.add_argument("--machines", nargs="+", choices=MACHINES, default=list(MACHINES))
     parser.add_argument("--conditions", nargs="+", choices=("stays", "changes"), default=["stays", "changes"])
+    parser.add_argument("--normal-days", type=float, default=7.0, help="without a fault, where the condition changes")
     parser.add_argument("--folder", type=Path, default=Path("build/provisional"), help="keeps what was scored")
     wanted = parser.parse_args()
     base = detectors.read(wanted.detector)
     machines = [machine_of(name, base, wanted.folder) for name in wanted.machines]
-    for each in tables(machines, wanted.conditions):
+    for each in tables(machines, wanted.conditions, wanted.normal_days):
         print("\n" + each.as_markdown())
 
 
