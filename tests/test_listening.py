@@ -194,3 +194,10 @@ def test_a_stderr_that_nobody_reads_stops_nothing(sound: Sound, tmp_path: Path) 
     os.close(writing)
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 1 + int((40 - WINDOW_SECONDS) / HOP_SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("source", "learns"), [("type: folder, path: .", True), ("type: folder, path: ., loop: true", False)]
+)
+def test_what_is_heard_over_and_over_teaches_nothing(tmp_path: Path, source: str, *, learns: bool) -> None:
+    assert (hearing_of(config_of(tmp_path, source)).judge.learnt is not None) == learns
