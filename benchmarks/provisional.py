@@ -12,6 +12,7 @@ wanders slowly. Minutes of simulation a machine; what was scored is kept in `--f
 """
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,7 @@ from benchmarks.measure import Table
 from edge import detector as detectors
 from edge.config import EventSettings
 from edge.detector import Detector, Judge, Line, Stretch, enroll_windows, normal_windows
+from edge.judge import STEP_SHARE, Learner, Ordinary, rate_at, scales_of
 from trainer.simulator.recording import Scene, clip
 
 MACHINES: Final = {"pump": "cavitation", "fan": "bearing", "gearbox": "chipped"}
@@ -145,6 +147,34 @@ def tables(machines: Sequence[Machine], kinds: Sequence[Kind], normal_days: floa
     ]
 
 
+def taught(machines: Sequence[Machine]) -> Table:
+    """Return what two days of a fault teach at worst: had no evidence ever spoken against it."""
+    rows = []
+    for machine in machines:
+        section = machine.detector.section(None)
+        enrolled, plan = section.ordinary["fused"], machine.detector.plan
+        rate = rate_at(enrolled, math.log(section.card.thresholds["fused"]))
+        scales = scales_of(plan.window_seconds, EventSettings().averages_seconds, plan.hop_seconds)
+        hops = [scale.hops for scale in scales]
+        before = [f"{_reported(enrolled, rate, n):.2f}" for n in (hops[0], hops[-1])]
+        rows.append([machine.name, "enrolled", "", f"{enrolled.level:.2f}", *before])
+        for severity in SEVERITIES:
+            own = Learner(enrolled, rate=rate, hop_seconds=plan.hop_seconds, scales_hops=hops, hours_needed=48.0)
+            x = machine.days(2, partial(_staying, severity=severity), "stays")
+            for score in x.tolist():
+                own.hear(score, is_ordinary=True)
+            known = own.believed
+            after = [f"{_reported(known, rate, n):.2f}" for n in (hops[0], hops[-1])]
+            rows.append([machine.name, f"{severity:g}", f"{x.mean():.2f}", f"{known.level:.2f}", *after])
+    columns = ["machine", "severity", "its level", "level believed", "reported from: a window", "an hour"]
+    note = "Log scores. The last two: from which average on it is reported against all that is believed of the machine."
+    return Table("What two days of a fault teach, if nothing ever spoke against it", columns, rows, note)
+
+
+def _reported(ordinary: Ordinary, rate: float, hops: int) -> float:
+    return ordinary.threshold(rate * (1 - STEP_SHARE), hops)
+
+
 def _days_of(machine: Machine, kind: Kind, normal_days: float) -> tuple[Rows, Rows, Rows]:
     """Return the rows of the three tables, and print them as they come."""
     grows, stays, normal = list[list[str]](), list[list[str]](), list[list[str]]()
@@ -223,6 +253,7 @@ def main() -> None:
     wanted = parser.parse_args()
     base = detectors.read(wanted.detector)
     machines = [machine_of(name, base, wanted.folder) for name in wanted.machines]
+    print(taught(machines).as_markdown())
     for each in tables(machines, wanted.conditions, wanted.normal_days):
         print("\n" + each.as_markdown())
 

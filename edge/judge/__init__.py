@@ -25,7 +25,7 @@ from edge.judge.calibration import (
     unrefused_threshold,
 )
 from edge.judge.event import Band, Event, EventDetector, Reason, moved_bands
-from edge.judge.evidence import evidence_of, log_score_at, rarity, rate_at, rate_of, scales_of
+from edge.judge.evidence import STEP_SHARE, evidence_of, log_score_at, rarity, rate_at, rate_of, scales_of
 from edge.judge.fit import Calibration, Fit, Shift, cross_fit, fit_section, network_shift, ordinary_of
 from edge.judge.gaussian import DOMAINS, Domain, Gaussian, fit_gaussian, fit_whitening
 from edge.judge.learning import Learner, Learnt, Provisional
@@ -38,6 +38,7 @@ __all__ = [
     "DOMAINS",
     "MIN_WINDOWS",
     "SCORE_NAMES",
+    "STEP_SHARE",
     "Band",
     "Calibration",
     "Domain",
