@@ -673,12 +673,12 @@ def test_a_wrong_configuration_is_told_of_every_mistake(config: Path, earshot: E
         "  - {name: a pump, type: folder, path: ., detector: ., colour: blue}\n"
         "mqtt:\n"
         "  port: 99999\n"
-        "event: {deadband: 1.0}\n"
+        "event: {change_rate: 1.0}\n"
     )
     ran = earshot(command, "--config", config)
 
     assert (ran.code, ran.stdout) == (78, "")
-    for line, key in ((2, "name"), (2, "colour"), (4, "mqtt.port"), (5, "event.deadband")):
+    for line, key in ((2, "name"), (2, "colour"), (4, "mqtt.port"), (5, "event.change_rate")):
         assert any(f"{config}:{line}:" in told and key in told for told in ran.stderr.splitlines()), key
 
 

@@ -256,7 +256,7 @@ def test_node_given_is_the_node(file: Path) -> None:
         ),
         ("log: {level: loud}", "2:14: log.level: got 'loud', expected one of debug, info, warning, error"),
         ("event: {off_delay_seconds: 1:30}", "2:28: event.off_delay_seconds: got '1:30', expected a number from 0 to"),
-        ("event: {deadband: 1}", "2:19: event.deadband: got 1, expected a number >= 0 and < 1"),
+        ("event: {change_rate: 1}", "2:22: event.change_rate: got 1, expected a number >= 0 and < 1"),
         ("event: {threshold: .nan}", "2:20: event.threshold: got nan, expected a number or null"),
         (
             "event: {false_alarms_per_week: 0}",
@@ -270,7 +270,7 @@ def test_node_given_is_the_node(file: Path) -> None:
         ("event: {max_episode_minutes: yes}", "2:30: event.max_episode_minutes: got 'yes', expected a number > 0 and"),
         (
             "event: {score: best}",
-            "2:16: event.score: got 'best', expected one of fused, mahalanobis, bands, l90, confidence",
+            "2:16: event.score: got 'best', expected one of fused, mahalanobis, texture, levels, quiet, bands, l90, confidence",
         ),
         (f"event: {{threshold: {'9' * 5000}}}", "2:20: event.threshold: got '99999"),
         ("? [a]\n: b", "2:3: the file: got a list or mapping as a key, expected a name"),
