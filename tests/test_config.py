@@ -270,7 +270,8 @@ def test_node_given_is_the_node(file: Path) -> None:
         ("event: {max_episode_minutes: yes}", "2:30: event.max_episode_minutes: got 'yes', expected a number > 0 and"),
         (
             "event: {score: best}",
-            "2:16: event.score: got 'best', expected one of fused, mahalanobis, texture, levels, quiet, bands, l90, confidence",
+            "2:16: event.score: got 'best', expected one of fused, mahalanobis, texture, levels, quiet, bands, l90, "
+            "confidence",
         ),
         (f"event: {{threshold: {'9' * 5000}}}", "2:20: event.threshold: got '99999"),
         ("? [a]\n: b", "2:3: the file: got a list or mapping as a key, expected a name"),
