@@ -29,7 +29,17 @@ from edge.judge.fit import Calibration, Fit, Shift, cross_fit, fit_section, netw
 from edge.judge.gaussian import DOMAINS, Domain, Gaussian, fit_gaussian, fit_whitening
 from edge.judge.normal import MIN_WINDOWS, NormalWindows
 from edge.judge.ordinary import Ordinary
-from edge.judge.scorer import SCORE_NAMES, Fusion, ScoreName, Scorer, SectionStatistics, confidence, log_score, score_of
+from edge.judge.scorer import (
+    SCORE_NAMES,
+    Fusion,
+    ScoreName,
+    Scorer,
+    SectionStatistics,
+    confidence,
+    fuse,
+    log_score,
+    score_of,
+)
 from edge.judge.sensor import SensorHealth
 
 __all__ = [
@@ -63,6 +73,7 @@ __all__ = [
     "fit_section",
     "fit_whitening",
     "folds",
+    "fuse",
     "hours_needed",
     "log_score",
     "log_score_at",

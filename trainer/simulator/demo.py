@@ -8,6 +8,7 @@ The pump is enrolled from clips of its normal sound on a network that has heard 
 of that network's training are of another factory (another seed), and the six clips are test clips.
 """
 
+import re
 import shutil
 import sys
 import tempfile
@@ -21,8 +22,10 @@ from edge.detector import enroll
 from trainer.simulator.dataset import Plan, write
 from trainer.simulator.recording import episode
 
-PUMP: Final = Plan(machines=("pump",), sections=1, train_source=48, train_target=3, test=3)
-"""Eight minutes of normal sound, and a little at another speed and in another place."""
+PUMP: Final = Plan(machines=("pump",), sections=1, train_source=48, train_target=0, test=12)
+"""Eight minutes of normal sound, each clip a start of its own."""
+
+_FAULT: Final = re.compile(r"fault_([a-z]+)_sev_(\d+)")
 
 
 def main(base: Path, demo: Path) -> None:
@@ -34,10 +37,20 @@ def main(base: Path, demo: Path) -> None:
         clips = demo / "clips" / "pump" / "test"
         shutil.rmtree(clips, ignore_errors=True)
         clips.mkdir(parents=True)
-        for path in sorted(made.glob("pump/test/section_00_source_*")):
+        for path in _chosen(made / "pump" / "test"):
             shutil.copyfile(path, clips / path.name)
         enroll("pump", sorted(made.glob("pump/train/*")), detectors.read(base), demo / "detector")
     shutil.rmtree(demo / "detector.old", ignore_errors=True)
+
+
+def _chosen(test: Path) -> list[Path]:
+    """Return three clips of the healthy pump, and of each fault the worst."""
+    worst: dict[str, tuple[int, Path]] = {}
+    for path in sorted(test.glob("section_00_source_*_anomaly_*")):
+        named = _FAULT.search(path.stem)
+        if named is not None:
+            worst[named[1]] = max(worst.get(named[1], (0, path)), (int(named[2]), path))
+    return [*sorted(test.glob("section_00_source_*_normal_*"))[:3], *(path for _, path in worst.values())]
 
 
 def _write_recording(folder: Path) -> None:
