@@ -4,10 +4,10 @@
 
 DATA holds `uav`, `fan`, `cars` and `background`. Each machine is enrolled on the network of DETECTOR from its normal
 recordings, and its test recordings are scored: windows of 9.6 s, one of each clip, of long recordings one every 4.6 s.
-Several detectors are seeds of one training: the figures are their means. `cars 0`, `-6` and `-12` lie under background as
-loud as the car, 6 and 12 dB louder; what lies over the enrolment is not what lies over the test. `simulated` are fan and
-valve, three of each in two places, of a simulator of whose other machines the network may have heard. They are made in
-FOLDER if they are not there: a minute.
+Several detectors are seeds of one training: the figures are their means. `cars 0`, `-6` and `-12` lie under background
+as loud as the car, 6 and 12 dB louder; what lies over the enrolment is not what lies over the test. `simulated` are fan
+and valve, three of each in two places, of a simulator of whose other machines the network may have heard. They are made
+in FOLDER if they are not there: a minute.
 
 What a network was trained on must not be graded here; `trainer.general` leaves all this out.
 """

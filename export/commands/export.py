@@ -46,9 +46,7 @@ def command(
     rate = FALSE_ALARM_RATE if false_alarm_rate is None else false_alarm_rate
     if texture:
         if only or false_alarms_per_week is not None:
-            raise click.UsageError(
-                "--texture: has no machine: expected neither --section nor --false-alarms-per-week."
-            )
+            raise click.UsageError("--texture: has no machine: expected neither --section nor --false-alarms-per-week.")
         _say_agreement(export_texture(run, output, name=name, false_alarm_rate=rate), f"{output}: a texture")
         return
     detector = export(

@@ -1,6 +1,6 @@
 """`python -m trainer.general DATA --output RUN`: the network of the detector for strangers.
 
-DATA holds `sounds`, `background` and `motors` (trainer/general/recordings.py). Twelve minutes of one core and 1.5 GB in
+DATA holds `sounds`, `background` and `motors` (trainer/general/recordings.py). Twelve minutes of one core and 0.6 GB in
 RUN, which goes on where it was stopped; then
 
     earshot export RUN --texture --output GENERAL
