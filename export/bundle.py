@@ -16,16 +16,16 @@ import yaml
 from edge import __version__
 from edge import detector as detectors
 from edge.config import EventSettings
-from edge.detector import Card, Detector, Promise, Section, golden_scores
-from edge.ear import FrontendSettings, Model
+from edge.detector import Card, Detector, Promise, golden_scores
+from edge.ear import FrontendSettings, HopPlan, Model
 from edge.errors import EarshotError, SourceError
 from edge.source import read_samples
-from export.card import model_card
+from export.card import model_card, texture_card
 from export.gate import check_blocks, check_runtime
 from export.graph import write_onnx
 from trainer.dataset import Clip
 from trainer.fit import fit_sections
-from trainer.network import Network
+from trainer.network import Network, NetworkSettings
 from trainer.training import load_clips, load_held_out, load_network
 
 GATE_CLIPS: Final = 8
@@ -65,7 +65,8 @@ def export(
             raise EarshotError(f"{run}: no section has enough normal sound of whole windows to fit")
         card = card.model_copy(update={"sections": [section.card for section in sections.values()]})
 
-        proof = _long_enough(clips, sections, bare)
+        per_section = [[clip for clip in clips if clip.name == name] for name in sections]
+        proof = _long_enough(per_section, bare.plan)
         _write_golden(golden_path, proof[:2])
 
         def check(folder: Path) -> Card:
@@ -81,6 +82,48 @@ def export(
             model=onnx_path,
             golden=golden_path,
             model_card=model_card(card, sections),
+            check=check,
+        )
+
+
+def export_texture(run: Path, output: Path, *, name: str, false_alarm_rate: float) -> Detector:
+    """Write a finished run's early map as a detector without a machine, for `earshot enroll` to learn machines on.
+
+    false_alarm_rate: what machines are promised that are enrolled on it. A CREDITS.md of the run goes into its card.
+    Raises EarshotError, and writes nothing, if the run is not finished, its network cannot be stepped hop by hop, none
+    of its clips is a window long, or the detector does not prove itself (export/gate.py).
+    """
+    network, _ = load_network(run)
+    if network.settings.pad_time:
+        raise EarshotError(f"{run}: its network pads time: expected one that streams, such as the preset `streaming`")
+    clips = load_clips(run)
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
+    card = _card(name, network, [], Promise(false_alarm_rate), clips, recipe)
+    card = card.model_copy(update={"window_frames": NetworkSettings().window_frames})
+    told = run / "CREDITS.md"
+    credited = told.read_text(encoding="utf-8") if told.exists() else ""
+
+    with tempfile.TemporaryDirectory() as scratch:
+        onnx_path, golden_path = Path(scratch, "model.onnx"), Path(scratch, "golden.flac")
+        write_onnx(network, onnx_path, {"frontend": card.frontend_fingerprint, "preset": "texture"}, early=True)
+        bare = Detector(Path(scratch), card, Model(onnx_path), {}, "")
+        proof = _long_enough([clips], bare.plan)
+        if not proof:
+            raise EarshotError(f"{run}: no clip of it is a window long: expected one to prove the detector on")
+        _write_golden(golden_path, proof[:2])
+
+        def check(folder: Path) -> Card:
+            finished = detectors.read(folder)
+            agreement = {**check_runtime(network, finished, proof), **check_blocks(finished, proof)}
+            return card.model_copy(update={"metrics": {"largest_differences": agreement}})
+
+        return detectors.write(
+            output,
+            card,
+            {},
+            model=onnx_path,
+            golden=golden_path,
+            model_card=texture_card(card, recipe, credited),
             check=check,
         )
 
@@ -125,13 +168,12 @@ def data_sha256(clips: Sequence[Clip]) -> str:
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
-def _long_enough(clips: Sequence[Clip], sections: Mapping[str, Section], detector: Detector) -> list[Clip]:
+def _long_enough(per_section: Sequence[Sequence[Clip]], plan: HopPlan) -> list[Clip]:
     """Return a few clips of the sections, in turn, that can be read and are a window long: proof and golden sound."""
-    per_section = [[clip for clip in clips if clip.name == name] for name in sections]
     in_turn = [clip for some in zip(*per_section, strict=False) for clip in some]
     first = per_section[0][:2]
     chosen = [*first, *(clip for clip in in_turn if clip not in first)]
-    usable = (clip for clip in chosen if _n_samples(clip) >= detector.plan.window_samples)
+    usable = (clip for clip in chosen if _n_samples(clip) >= plan.window_samples)
     return list(islice(usable, GATE_CLIPS))
 
 

@@ -1,8 +1,9 @@
 """MODEL_CARD.md: what a person should know before they trust a detector."""
 
 from collections.abc import Mapping
+from typing import Any
 
-from edge.detector import Card, Section
+from edge.detector import NETWORK_HEADING, Card, Section
 
 
 def model_card(card: Card, sections: Mapping[str, Section]) -> str:
@@ -33,6 +34,31 @@ Classes of the network that nothing is scored against: {", ".join(others) or "no
 
 Not for safety: it misses faults that are quiet against their surroundings, and it knows no fault by name.
 """
+
+
+def texture_card(card: Card, recipe: Mapping[str, Any], credited: str) -> str:
+    """Return the card of a detector without a machine. What stands under its last heading, every machine's card keeps.
+
+    credited: whose recordings it was trained on, Markdown.
+    """
+    return f"""---
+tags: [anomalous-sound-detection, audio, onnx]
+library_name: earshot
+---
+# {card.name}
+
+Knows no machine: `earshot enroll` makes of it, and of normal sound, a detector of one. It has not heard that machine,
+and need not have.
+
+{NETWORK_HEADING}
+
+The first layers of a network, {card.network["stem_channels"]} channels by frequency, averaged over 9.6 s with a weight
+that falls with the level: `earshot export RUN --texture`. Trained by Earshot {card.version} to tell classes of sound
+apart: {card.training["clips"]} clips, {recipe["epochs"]} epochs, seed {recipe["seed"]}.
+
+Not for safety: it misses faults that are quiet against their surroundings, and it knows no fault by name.
+
+{credited}"""
 
 
 def _promise(card: Card) -> str:

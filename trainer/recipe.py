@@ -18,6 +18,7 @@ class Recipe(Settings):
 
     preset: Literal["streaming", "paper"] = "streaming"
     f_min_hz: float = Field(0.0, ge=0, lt=8000, description="high-pass cut-off of the frontend, Hz (Table 7)")
+    window_frames: int | None = Field(None, ge=139, description="frames that the network takes at once")
     pad_time: bool | None = Field(None, description="zero padding along time; null, here and below: as in the preset")
     slope_per_channel: bool | None = Field(None, description="a PReLU slope a channel, else one a layer")
     linear_branch: Branch | None = None
@@ -38,6 +39,9 @@ class Recipe(Settings):
     constant_rate: bool = Field(False, description="keep the learning rate, as the paper does")
     mixup_alpha: float = Field(0.5, ge=0, description="Beta(alpha, alpha) of the mixing weight; 0 turns mixup off")
     mixup_labels: Literal["mixed", "kept"] = Field("mixed", description="kept: the label of the louder clip, Eq. 6")
+    beneath: float = Field(0.0, ge=0, le=1, description="fraction of clips that have another one beneath, by power")
+    level_db: float = Field(0.0, ge=0, description="clips are made louder or softer by up to this")
+    tilt_db: float = Field(0.0, ge=0, description="and of another colour by up to this")
     centre_weight: float = Field(0.0, ge=0, description="of the centre loss; 0 measures it only, 1 / lambda of Eq. 3")
     centre_decay: float = Field(
         0.9, ge=0, lt=1, description="class centres are averaged over the batches that hold one"
@@ -57,7 +61,15 @@ class Recipe(Settings):
     def network(self) -> NetworkSettings:
         """Return the settings of the network that this recipe trains."""
         own = (
-            *("pad_time", "slope_per_channel", "linear_branch", "stem", "stem_channels", "stage_channels"),
+            *(
+                "window_frames",
+                "pad_time",
+                "slope_per_channel",
+                "linear_branch",
+                "stem",
+                "stem_channels",
+                "stage_channels",
+            ),
             *("expansions", "head_channels", "classifier", "subclusters", "dropout"),
         )
         given = {name: getattr(self, name) for name in own if getattr(self, name) is not None}

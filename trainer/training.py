@@ -26,6 +26,7 @@ from edge.ear import Features, FrontendSettings
 from edge.errors import EarshotError
 from trainer import distributed, runs
 from trainer.adacos import SubclusterAdacos
+from trainer.augment import augment
 from trainer.dataset import Clip
 from trainer.features import FeatureStore, compute_features
 from trainer.holdout import choose_held_out
@@ -168,6 +169,7 @@ class Learner:
 
     def _work(self, frames: Tensor, labels: Tensor) -> "_Worked":
         alpha, mixed_labels = self._recipe.mixup_alpha, self._recipe.mixup_labels == "mixed"
+        frames = augment(frames, self._recipe)
         mixed, targets = mixup(frames, labels, self._network.n_classes, alpha=alpha, mixed_labels=mixed_labels)
         with torch.autocast(frames.device.type, torch.bfloat16, enabled=self._precision == torch.bfloat16):
             embedding, logits = self._forward(mixed.contiguous(memory_format=torch.channels_last))

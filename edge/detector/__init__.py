@@ -12,6 +12,7 @@
 from edge.detector import folder
 from edge.detector.archive import BLOCK_SAMPLES, FileScore, judge_file, readings_of, score_file
 from edge.detector.enrolment import (
+    NETWORK_HEADING,
     Promise,
     Recording,
     Stretch,
@@ -40,6 +41,7 @@ from edge.detector.naming import (
 
 __all__ = [
     "BLOCK_SAMPLES",
+    "NETWORK_HEADING",
     "Card",
     "Detector",
     "FileScore",

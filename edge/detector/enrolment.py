@@ -448,11 +448,17 @@ def enroll_windows(
     )
 
 
+NETWORK_HEADING: Final = "## The network"
+"""Of a model card: from here on it is the network's, whatever machine is enrolled on it, with those it is owed to."""
+
+
 def _model_card(name: str, base: Detector, section: Section, promise: Promise) -> str:
     threshold = section.card.thresholds["fused"]
+    _, heading, network = (base.path / "MODEL_CARD.md").read_text(encoding="utf-8").partition(NETWORK_HEADING)
     return (
         f"# {name}\n\n"
         f"Enrolled on the network of `{base.card.name}` from {section.card.windows} windows of normal sound.\n"
         f"Ordinary sound scores 1; a sound is reported when its fused score exceeds {threshold:.3f}:\n"
         f"{weekly_text(section, 'fused', promise.false_alarms_per_week)}.\n"
+        + (f"\n{heading}{network}" if heading else "")
     )

@@ -185,6 +185,8 @@ class Detector:
 
         Raises DetectorError that lists what there is.
         """
+        if not self.sections:
+            raise DetectorError(f"{self.path}: knows no machine: expected one enrolled on it (`earshot enroll`)")
         if name is not None and name in self.sections:
             return self.sections[name]
         wanted = [own for own in self.sections.values() if name in (None, own.card.section, own.card.machine)]

@@ -31,7 +31,17 @@ from edge.judge.gaussian import DOMAINS, Domain, Gaussian, fit_gaussian, fit_whi
 from edge.judge.learning import Learner, Learnt, Provisional
 from edge.judge.normal import MIN_WINDOWS, NormalWindows
 from edge.judge.ordinary import Ordinary
-from edge.judge.scorer import SCORE_NAMES, Fusion, ScoreName, Scorer, SectionStatistics, confidence, log_score, score_of
+from edge.judge.scorer import (
+    SCORE_NAMES,
+    Fusion,
+    ScoreName,
+    Scorer,
+    SectionStatistics,
+    confidence,
+    fuse,
+    log_score,
+    score_of,
+)
 from edge.judge.sensor import SensorHealth
 
 __all__ = [
@@ -70,6 +80,7 @@ __all__ = [
     "fit_section",
     "fit_whitening",
     "folds",
+    "fuse",
     "hours_needed",
     "log_score",
     "log_score_at",

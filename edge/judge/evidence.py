@@ -142,12 +142,12 @@ class Evidence:
                 past.weight *= self._forgotten_a_hop
         if log_score is None:
             return NOTHING
-        found = NOTHING
+        spoken = list[Surprise]()
         for scale, past in zip(self._scales, self._pasts, strict=True):
             average = log_score if scale.hops == 1 else past.average
             if average is not None:
-                found = min(found, self._of_scale(scale, past, average), key=lambda one: one.probability)
-        return found
+                spoken.append(self._of_scale(scale, past, average))
+        return min(spoken, key=lambda one: one.probability, default=NOTHING)
 
     def miss(self, hops: int) -> None:
         """Pass over so many hops (>= 0) of which nothing is known: the scales wait."""

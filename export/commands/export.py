@@ -6,8 +6,8 @@ from typing import Final
 import click
 
 from edge.commands import event_config_option, event_settings, false_alarms_per_week_option
-from edge.detector import weekly_text
-from export.bundle import export
+from edge.detector import Detector, weekly_text
+from export.bundle import export, export_texture
 
 FALSE_ALARM_RATE: Final = 0.01
 
@@ -25,6 +25,7 @@ FALSE_ALARM_RATE: Final = 0.01
 @false_alarms_per_week_option
 @event_config_option
 @click.option("--section", "only", multiple=True, help="Fit this machine/NN only; repeat for more. Else all of them.")
+@click.option("--texture", is_flag=True, help="The early map alone, without a machine: for `earshot enroll`.")
 def command(
     run: Path,
     output: Path,
@@ -33,6 +34,7 @@ def command(
     false_alarms_per_week: float | None,
     config_path: Path | None,
     only: tuple[str, ...],
+    texture: bool,
 ) -> None:
     """Make a detector of RUN: the network as a streaming graph, the statistics of every section, and the proof.
 
@@ -40,20 +42,31 @@ def command(
     """
     if false_alarm_rate is not None and false_alarms_per_week is not None:
         raise click.UsageError("--false-alarm-rate and --false-alarms-per-week: expected one of them, not both.")
+    name = name or output.absolute().name
+    rate = FALSE_ALARM_RATE if false_alarm_rate is None else false_alarm_rate
+    if texture:
+        if only or false_alarms_per_week is not None:
+            raise click.UsageError("--texture: has no machine: expected neither --section nor --false-alarms-per-week.")
+        _say_agreement(export_texture(run, output, name=name, false_alarm_rate=rate), f"{output}: a texture")
+        return
     detector = export(
         run,
         output,
-        name=name or output.absolute().name,
-        false_alarm_rate=FALSE_ALARM_RATE if false_alarm_rate is None else false_alarm_rate,
+        name=name,
+        false_alarm_rate=rate,
         only=only or None,
         false_alarms_per_week=false_alarms_per_week,
         event=event_settings(config_path),
     )
-    agreement = detector.card.metrics["largest_differences"]
-    click.echo(f"{output}: {', '.join(detector.sections)}")
+    _say_agreement(detector, f"{output}: {', '.join(detector.sections)}")
     said = {
         name: weekly_text(own, detector.card.score, false_alarms_per_week) for name, own in detector.sections.items()
     }
     for text in dict.fromkeys(said.values()):
         click.echo(f"{', '.join(name for name in said if said[name] == text)}: {text}")
+
+
+def _say_agreement(detector: Detector, what: str) -> None:
+    agreement = detector.card.metrics["largest_differences"]
+    click.echo(what)
     click.echo("largest relative differences: " + ", ".join(f"{k} {v:.1e}" for k, v in agreement.items()))
