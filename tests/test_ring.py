@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.ear.frontend import Frontend, FrontendSettings
-from edge.ear.ring import HopPlan, Ring
+from edge.ear.ring import FrameRing, HopPlan, Ring
 
 PLANS = [HopPlan(FrontendSettings(), 299), HopPlan(FrontendSettings(), 311)]
 
@@ -39,7 +39,7 @@ def test_block_sizes_do_not_matter(blocks: list[int], plan: HopPlan) -> None:
 def test_a_reset_forgets_everything() -> None:
     plan, ring = PLANS[0], Ring(PLANS[0])
     ring.write(np.ones(9000, np.float32))
-    ring.remember(Frontend(plan.frontend)(ring.read()))
+    ring.read()
     ring.reset()
     assert ring.hops_read == 0
     ring.write(np.ones(plan.frontend.samples_for(11) - 1, np.float32))
@@ -54,7 +54,9 @@ def test_writing_more_than_fits_is_refused() -> None:
 
 def windows_of(plan: HopPlan, samples: np.ndarray, blocks: list[int]) -> list[np.ndarray]:
     """Every full window that comes out when samples arrive in blocks of these sizes, over and over."""
-    ring, frontend, windows, start = Ring(plan), Frontend(plan.frontend), [], 0
+    ring, frontend, frames = Ring(plan), Frontend(plan.frontend), FrameRing(plan)
+    windows: list[np.ndarray] = []
+    start = 0
     for i in range(len(samples)):
         if start >= samples.size:
             break
@@ -63,5 +65,5 @@ def windows_of(plan: HopPlan, samples: np.ndarray, blocks: list[int]) -> list[np
         ring.write(block)
         hops = ring.read()
         if hops.size:
-            windows += [window.copy() for window in ring.remember(frontend(hops)) if window is not None]
+            windows += [window.copy() for window in frames.remember(frontend(hops)) if window is not None]
     return windows

@@ -1,15 +1,18 @@
 """Samples to measurements: frames, a network, band statistics. It needs no detector, and is handed its parts.
 
     ear          blocks of samples in, what each window measures out
-    frontend, ring, model, bands    its parts, in the order of use
+    ring, frontend                  its parts, in the order of use
+    meter                           frames to what each window measures: the rest of an ear; and its parts
+    model, texture, bands
     still        stretches of one value, sample by sample
 
 It compares nothing: what is normal is the judge's business.
 """
 
 from edge.ear.bands import DEAD_DB, QUIET_PER_DB, QUIET_ROWS, FloatArray, band_levels, band_statistics
-from edge.ear.ear import Ear, Measurement
+from edge.ear.ear import Ear
 from edge.ear.frontend import Features, Frontend, FrontendSettings, Samples
+from edge.ear.meter import Measurement, Meter
 from edge.ear.model import Model
 from edge.ear.ring import HOP_FRAMES, HopPlan
 from edge.ear.still import still_stretches
@@ -26,6 +29,7 @@ __all__ = [
     "FrontendSettings",
     "HopPlan",
     "Measurement",
+    "Meter",
     "Model",
     "Samples",
     "band_levels",

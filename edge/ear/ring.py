@@ -1,4 +1,4 @@
-"""What one stream remembers: samples that no frame has used up yet, and the frames of the newest window.
+"""What one stream remembers: samples that no frame has used up yet; and, apart from them, the frames of the newest window.
 
 A hop is 16 frames. The window of a network need not be a whole number of hops: the first hop after a reset is
 shorter by `prime_frames`, so that hop number `window_hops` ends exactly where the first whole window ends.
@@ -53,7 +53,7 @@ class HopPlan:
 
 
 class Ring:
-    """A bounded buffer of samples, cut into hops, and the frames of the window that ends with the newest hop."""
+    """A bounded buffer of samples, cut into hops."""
 
     def __init__(self, plan: HopPlan, *, max_hops: int = 32) -> None:
         """Hold samples for at most `max_hops` hops at once."""
@@ -62,13 +62,11 @@ class Ring:
         self._samples: Samples = np.empty(plan.frontend.samples_for(HOP_FRAMES * (max_hops + 1)), np.float32)
         self._n_samples = 0
         self._hops_read = 0
-        self._frames: Features = np.empty((plan.frontend.n_mels, 0), np.float32)
 
     def reset(self) -> None:
         """Forget everything: what comes next is not connected to what came before."""
         self._n_samples = 0
         self._hops_read = 0
-        self._frames = self._frames[:, :0]
 
     @property
     def hops_read(self) -> int:
@@ -110,14 +108,25 @@ class Ring:
         self._hops_read += n_hops
         return hops
 
+
+class FrameRing:
+    """The frames of the window that ends with the newest hop."""
+
+    def __init__(self, plan: HopPlan) -> None:
+        self._n_frames = plan.window_frames
+        self._frames: Features = np.empty((plan.frontend.n_mels, 0), np.float32)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._frames = self._frames[:, :0]
+
     def remember(self, frames: Features) -> list[Features | None]:
-        """Append the frames of the hops just read, (M, F); return the window that ends with each hop, oldest first.
+        """Append the frames of the newest hops, (M, F); return the window that ends with each hop, oldest first.
 
         A window is (M, window_frames), a view; None where it is not full yet.
         """
-        plan = self.plan
         frames = np.concatenate([self._frames, frames], axis=1)
         n_hops = -(-(frames.shape[1] - self._frames.shape[1]) // HOP_FRAMES)
         ends = [frames.shape[1] - HOP_FRAMES * i for i in reversed(range(n_hops))]
-        self._frames = frames[:, max(0, frames.shape[1] - plan.window_frames) :]
-        return [frames[:, end - plan.window_frames : end] if end >= plan.window_frames else None for end in ends]
+        self._frames = frames[:, max(0, frames.shape[1] - self._n_frames) :]
+        return [frames[:, end - self._n_frames : end] if end >= self._n_frames else None for end in ends]

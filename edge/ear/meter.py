@@ -1,0 +1,108 @@
+"""One stream from frames to measurements: network, texture, band statistics. It neither hears samples nor compares.
+
+Who alters frames, to learn what a machine would sound like with a fault, measures them here: as those of any sound.
+"""
+
+import copy
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+import numpy as np
+
+from edge.ear.bands import DEAD_DB, FloatArray, band_statistics
+from edge.ear.frontend import Features
+from edge.ear.model import Model
+from edge.ear.ring import HOP_FRAMES, FrameRing, HopPlan
+from edge.ear.texture import Texture
+
+MAX_DEAD_FRAMES: Final = 8
+"""A quarter of a second in a window: no microphone hears that, however quiet the room."""
+
+_LOWEST_BANDS: Final = 4
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one window measured, before it is compared with anything.
+
+    end_sample  position of the sample after the window, since the last reset
+    embedding   (D,); logits (k,); texture (C R,), of C channels and R rows; empty where the graph has no such output
+    bands       (4, M), from `band_statistics`
+    level_dbfs  RMS of the newest hop re full scale, at least -100; NaN where there were only frames
+    fault       why the sound cannot be trusted: the window has a stretch of one value; else None
+    """
+
+    end_sample: int
+    embedding: FloatArray
+    texture: FloatArray
+    logits: FloatArray
+    bands: FloatArray
+    level_dbfs: float
+    fault: str | None = None
+
+    def at_level(self, level_dbfs: float) -> Self:
+        """Return it with the level of its newest hop."""
+        return replace(self, level_dbfs=level_dbfs)
+
+
+class Meter:
+    """Frames to measurements, hop by hop."""
+
+    def __init__(self, model: Model, plan: HopPlan) -> None:
+        """Measure through `model`, in windows as `plan` has them."""
+        self.plan = plan
+        self._model = model
+        self._frames = FrameRing(plan)
+        self._texture = Texture(plan.window_hops - 1, *model.texture_shape)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the past: nothing is measured until the window is full again."""
+        self._frames.reset()
+        self._texture.reset()
+        self._cache = self._model.empty_cache()
+        self._n_hops = 0
+
+    def fork(self) -> "Meter":
+        """Return a meter with the same past, which does not share its future. The model is the same."""
+        other = copy.copy(self)  # all that it remembers is replaced and never written into, but for these two
+        other._frames, other._texture = copy.copy(self._frames), copy.copy(self._texture)
+        return other
+
+    def measure(self, frames: Features) -> list[Measurement | None]:
+        """Take the frames of whole hops, (M, 16 m); return what the window that ends with each hop measures.
+
+        The first hop of a stream lacks `plan.prime_frames`, and may do so. None where the window is not full yet.
+        """
+        plan = self.plan
+        heard, self._cache = self._model(_whole_hops(frames)[np.newaxis], self._cache)
+        textures = self._texture.push(heard.texture[0], heard.quiet[0])
+        measurements: list[Measurement | None] = []
+        for i, window in enumerate(self._frames.remember(frames)):
+            self._n_hops += 1
+            if window is None:
+                measurements.append(None)
+                continue
+            end_sample = plan.window_samples + (self._n_hops - plan.window_hops) * plan.hop_samples
+            bands = band_statistics(window)
+            measurements.append(
+                Measurement(
+                    end_sample, heard.embedding[0, i], textures[i], heard.logits[0, i], bands, np.nan, _fault(window)
+                )
+            )
+        return measurements
+
+
+def _whole_hops(frames: Features) -> Features:
+    """Put the dummy frames in front that the first hop of a stream lacks; no scored window holds them."""
+    missing = -frames.shape[1] % HOP_FRAMES
+    return np.pad(frames, ((0, 0), (missing, 0))) if missing else frames
+
+
+def _fault(window: Features) -> str | None:
+    """Say what is wrong with the sound of a window (M, F), or None.
+
+    The lowest bands are left out: a constant offset leaks into them, and is no sound.
+    """
+    dead_frames = int((window[_LOWEST_BANDS:].max(axis=0) < DEAD_DB).sum())
+    return "silent or stuck" if dead_frames >= MAX_DEAD_FRAMES else None
