@@ -1,5 +1,6 @@
 """`earshot enroll`: learn a machine from its normal sound alone."""
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from edge.commands.options import (
     false_alarms_per_week_option,
     pickup_options,
 )
-from edge.detector import Promise, enroll, machines_in, only_normal, verify, weekly_text
+from edge.detector import Promise, enroll, machines_in, only_normal, verify, weekly_text, would_hear_text
 from edge.errors import EarshotError, shown
 from edge.source import Pickup, find_audio
 
@@ -28,6 +29,8 @@ from edge.source import Pickup, find_audio
 @pickup_options
 @false_alarms_per_week_option
 @event_config_option
+@click.option("--limits/--no-limits", default=True, help="Find out what it would hear: some seconds.  [default: do]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout instead of words.")
 def command(
     name: str,
     folder: Path,
@@ -37,6 +40,8 @@ def command(
     config_path: Path | None,
     take_all: bool,
     pickup: Pickup,
+    limits: bool,
+    as_json: bool,
 ) -> None:
     """Learn machine NAME: its statistics and its threshold on an existing detector's embedding. Needs no torch.
 
@@ -51,13 +56,20 @@ def command(
     verify(base)
     promise = Promise(base.card.false_alarm_rate, false_alarms_per_week, event_settings(config_path))
     recordings = find_audio(folder) if take_all else _normal(folder)
-    enrolled = enroll(name, recordings, base, output, promise, pickup)
+    enrolled = enroll(name, recordings, base, output, promise, pickup, limits=limits)
     card, score = enrolled.card.sections[0], enrolled.card.score
+    if as_json:
+        click.echo(json.dumps({"detector": str(output), "score": score, **card.model_dump(mode="json")}))
+        return
     click.echo(
         f"{output}: {card.name} from {card.windows} windows of normal sound; ordinary sound scores 1, "
         f"the threshold is {card.thresholds[score]:.3f}; "
         f"{weekly_text(enrolled.section(None), score, false_alarms_per_week)}"
     )
+    if card.would_hear:
+        click.echo("nine of ten times it would report, over the machine's own level there:")
+        for line in would_hear_text(card):
+            click.echo(f"  {line}")
 
 
 def _normal(folder: Path) -> Sequence[Path]:

@@ -5,6 +5,7 @@
     judge        readings to episodes: which score decides, and at which threshold
     golden       whether it still gives what it gave where it was made
     enrolment    a new one, from normal sound
+    limits       which changes to that sound it would report
 
 `archive` feeds recordings to a line, and `naming` knows what their names say.
 """
@@ -27,6 +28,7 @@ from edge.detector.enrolment import (
 from edge.detector.folder import Card, Detector, Section, SectionCard, file_sha256, read, write
 from edge.detector.golden import golden_scores, verify
 from edge.detector.judge import Judge
+from edge.detector.limits import would_hear, would_hear_text
 from edge.detector.line import Line, Reading
 from edge.detector.naming import (
     Label,
@@ -76,5 +78,7 @@ __all__ = [
     "verify",
     "weekly_text",
     "whole_of",
+    "would_hear",
+    "would_hear_text",
     "write",
 ]

@@ -6,7 +6,7 @@ that was trained on a workstation differ in nothing but their place among the lo
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import EventSettings
-from edge.detector.folder import Card, Detector, Section, SectionCard, WeeklyCard, read, write
+from edge.detector.folder import Card, Detector, LimitCard, Section, SectionCard, WeeklyCard, read, write
 from edge.detector.golden import golden_scores
+from edge.detector.limits import would_hear, would_hear_text
 from edge.detector.naming import parse_name, whole_of
 from edge.ear import Ear, HopPlan, Measurement
 from edge.errors import EarshotError, shown
@@ -102,11 +103,11 @@ def measure_normal(
     while it grows.
     """
     rows, parts = _Rows(), list[_Part]()
-    for recording in recordings:
+    for file, recording in enumerate(recordings):
         start = len(rows)
         try:
             for heard in _hear(ear, recording.path, recording.pickup):
-                rows.append(heard)
+                rows.append(heard, file)
         except EarshotError as error:
             rows.keep(start, [])
             skip(str(error))
@@ -168,13 +169,14 @@ class _Rows:
         """Where each window ends, (n,): a view, not to be held while rows are appended."""
         return self._columns["end_sample"][: self._n]
 
-    def append(self, heard: Measurement) -> None:
+    def append(self, heard: Measurement, file: int = -1) -> None:
         row: dict[str, NDArray[Any]] = {
             "embedding": heard.embedding,
             "texture": heard.texture.astype(np.float16),  # half the memory of two days, for a thousandth of a value
             "logits": heard.logits,
             "bands": heard.bands,
             "end_sample": np.array(heard.end_sample, np.int64),
+            "file": np.array(file, np.int64),
         }
         if not self._columns:
             self._columns = {name: np.empty((0, *value.shape), value.dtype) for name, value in row.items()}
@@ -211,6 +213,7 @@ class _Rows:
             apart=np.array([apart for own in ends for apart in _apart(own.tolist(), ear)]),
             trained_on=np.array([part.trained_on for part in parts])[index],
             series=np.concatenate([[0], np.cumsum(broken)]).astype(np.int64),
+            place=np.stack([self._columns["file"], self.end_samples], axis=1),
         )
 
     def _resize(self, n: int) -> None:
@@ -380,15 +383,17 @@ def enroll(
     output: Path,
     promise: Promise | None = None,
     pickup: Pickup = AS_IT_IS,
+    *,
+    limits: bool = True,
 ) -> Detector:
     """Write a new detector for machine `name`, from its normal recordings and the network of `base`.
 
     promise: what its threshold is to keep; else the rate a window of `base`.
-    pickup: channel and gain of the recordings, which the detector remembers.
+    pickup: channel and gain of the recordings, which the detector remembers. limits: find out what it would hear.
     Raises EarshotError that says how much sound there must be.
     """
     windows = measure_normal(base.ear(), [recording_of(path, pickup) for path in recordings])
-    return enroll_windows(name, windows, base, output, promise, pickup)
+    return enroll_windows(name, windows, base, output, promise, pickup, recordings if limits else ())
 
 
 def enroll_windows(
@@ -398,8 +403,12 @@ def enroll_windows(
     output: Path,
     promise: Promise | None = None,
     pickup: Pickup = AS_IT_IS,
+    recordings: Sequence[Path] = (),
 ) -> Detector:
-    """Do as `enroll` with what was measured already, on the network of `base`."""
+    """Do as `enroll` with what was measured already, on the network of `base`.
+
+    recordings: what was measured, all of it and in that order, to find out what would be heard of changes to it.
+    """
     promise = promise or Promise(base.card.false_alarm_rate)
     n_windows = 0 if windows is None else windows.n_apart
     if windows is None or n_windows < MIN_WINDOWS:
@@ -416,6 +425,10 @@ def enroll_windows(
         promise=promise,
         plan=base.plan,
     )
+    if recordings:
+        found = would_hear(section, windows, recordings, base.model, base.plan, promise.event, pickup=pickup)
+        limits = tuple(LimitCard(**asdict(limit)) for limit in found)
+        section = replace(section, card=section.card.model_copy(update={"would_hear": limits}))
     card = Card(
         **{
             **base.card.model_dump(),
@@ -460,5 +473,18 @@ def _model_card(name: str, base: Detector, section: Section, promise: Promise) -
         f"Enrolled on the network of `{base.card.name}` from {section.card.windows} windows of normal sound.\n"
         f"Ordinary sound scores 1; a sound is reported when its fused score exceeds {threshold:.3f}:\n"
         f"{weekly_text(section, 'fused', promise.false_alarms_per_week)}.\n"
-        + (f"\n{heading}{network}" if heading else "")
+        f"{_limits_text(section)}" + (f"\n{heading}{network}" if heading else "")
+    )
+
+
+def _limits_text(section: Section) -> str:
+    """Say what it would hear, under a heading; nothing where nobody has tried."""
+    lines = would_hear_text(section.card)
+    if not lines:
+        return ""
+    return (
+        "\n## What it would hear\n\n"
+        "Known changes, laid over its own normal sound: the strength (dB over the machine's own level there) from\n"
+        "which on nine of ten are reported within two minutes, and the median wait. A modulation swings by so much.\n\n"
+        + "".join(f"- {line}\n" for line in lines)
     )

@@ -32,6 +32,7 @@ from edge.judge import (
     Domain,
     Fusion,
     Gaussian,
+    Kind,
     Ordinary,
     RateCurve,
     ScoreName,
@@ -65,10 +66,22 @@ class WeeklyCard(_Part):
     event: dict[str, Any]
 
 
+class LimitCard(_Part):
+    """What would be heard of one kind of change (edge/judge/limits.py), as `Limit` says it."""
+
+    kind: Kind
+    limit_db: float | None
+    wait_seconds: float | None
+    wait_louder_seconds: float | None
+    strengths_db: tuple[float, ...]
+    probability: tuple[float, ...]
+
+
 class SectionCard(_Part):
     """What `detector.json` says of one section.
 
     weekly  None where there was too little unbroken normal sound
+    would_hear  from which strength on known changes are reported; empty where nobody has tried
     fusion  a detector that does not say is of before there was a choice
     """
 
@@ -80,6 +93,7 @@ class SectionCard(_Part):
     thresholds: dict[ScoreName, float]
     weekly: WeeklyCard | None = None
     fusion: Fusion = "mean"
+    would_hear: tuple[LimitCard, ...] = ()
 
     @property
     def name(self) -> str:

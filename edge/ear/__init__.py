@@ -11,7 +11,7 @@ It compares nothing: what is normal is the judge's business.
 
 from edge.ear.bands import DEAD_DB, QUIET_PER_DB, QUIET_ROWS, FloatArray, band_levels, band_statistics
 from edge.ear.ear import Ear
-from edge.ear.frontend import Features, Frontend, FrontendSettings, Samples
+from edge.ear.frontend import POWER_FLOOR, Features, Frontend, FrontendSettings, Samples
 from edge.ear.meter import Measurement, Meter
 from edge.ear.model import Model
 from edge.ear.ring import HOP_FRAMES, HopPlan
@@ -20,6 +20,7 @@ from edge.ear.still import still_stretches
 __all__ = [
     "DEAD_DB",
     "HOP_FRAMES",
+    "POWER_FLOOR",
     "QUIET_PER_DB",
     "QUIET_ROWS",
     "Ear",

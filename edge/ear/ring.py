@@ -1,4 +1,4 @@
-"""What one stream remembers: samples that no frame has used up yet; and, apart from them, the frames of the newest window.
+"""What one stream remembers: samples that no frame has used up yet, and the frames of the newest window.
 
 A hop is 16 frames. The window of a network need not be a whole number of hops: the first hop after a reset is
 shorter by `prime_frames`, so that hop number `window_hops` ends exactly where the first whole window ends.

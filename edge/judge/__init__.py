@@ -7,6 +7,8 @@
     fit          what normal means, from normal sound alone; `gaussian`, `folds` and `normal` are its parts
     ordinary     what normal sound is expected to score
     learning     and what it turned out to: what a machine just enrolled goes on learning
+    changes      known changes, laid over normal frames
+    limits       from which strength on these are reported, and how soon
 
 `calibration` turns that into thresholds that promise so many false alarms a week.
 """
@@ -24,13 +26,15 @@ from edge.judge.calibration import (
     rate_curve,
     unrefused_threshold,
 )
+from edge.judge.changes import Change, Changes, Kind, Place, added_sound, band_of, places
 from edge.judge.event import Band, Event, EventDetector, Reason, moved_bands
 from edge.judge.evidence import STEP_SHARE, evidence_of, log_score_at, rarity, rate_at, rate_of, scales_of
-from edge.judge.fit import Calibration, Fit, Shift, cross_fit, fit_section, network_shift, ordinary_of
+from edge.judge.fit import Calibration, Fit, Shift, cross_fit, fit_section, network_shift, ordinary_of, refit
 from edge.judge.gaussian import DOMAINS, Domain, Gaussian, fit_gaussian, fit_whitening
 from edge.judge.learning import Learner, Learnt, Provisional
+from edge.judge.limits import RANGES_DB, Limit, Trial, at_level, heard_normal, in_words, limits
 from edge.judge.normal import MIN_WINDOWS, NormalWindows
-from edge.judge.ordinary import Ordinary
+from edge.judge.ordinary import Ordinary, student_quantile
 from edge.judge.scorer import (
     SCORE_NAMES,
     Fusion,
@@ -47,20 +51,26 @@ from edge.judge.sensor import SensorHealth
 __all__ = [
     "DOMAINS",
     "MIN_WINDOWS",
+    "RANGES_DB",
     "SCORE_NAMES",
     "STEP_SHARE",
     "Band",
     "Calibration",
+    "Change",
+    "Changes",
     "Domain",
     "Event",
     "EventDetector",
     "Fit",
     "Fusion",
     "Gaussian",
+    "Kind",
     "Learner",
     "Learnt",
+    "Limit",
     "NormalWindows",
     "Ordinary",
+    "Place",
     "Provisional",
     "RateCurve",
     "Reason",
@@ -72,6 +82,10 @@ __all__ = [
     "SensorHealth",
     "Shift",
     "TooLittleSoundError",
+    "Trial",
+    "added_sound",
+    "at_level",
+    "band_of",
     "confidence",
     "counting_keys",
     "cross_fit",
@@ -81,19 +95,25 @@ __all__ = [
     "fit_whitening",
     "folds",
     "fuse",
+    "heard_normal",
     "hours_needed",
+    "in_words",
+    "limits",
     "log_score",
     "log_score_at",
     "moved_bands",
     "network_shift",
     "openings",
     "ordinary_of",
+    "places",
     "rarest",
     "rarity",
     "rate_at",
     "rate_curve",
     "rate_of",
+    "refit",
     "scales_of",
     "score_of",
+    "student_quantile",
     "unrefused_threshold",
 ]

@@ -128,6 +128,7 @@ class Evidence:
         self._change_rate = change_rate
         self._forgotten_a_hop = math.exp(-hop_seconds / MEMORY_SECONDS)
         self._scales = tuple(scales)
+        self._minute_at = max((i for i, scale in enumerate(scales) if scale.hops <= MAX_BLOCKS), default=None)
         self._pasts = [_Past(scale.hops) for scale in scales]
 
     def step(self, log_score: float | None, *, learn: bool = True) -> Surprise:
@@ -217,7 +218,7 @@ class Evidence:
 
     @property
     def _minute(self) -> "_Past | None":
-        return next((past for past in reversed(self._pasts) if past.hops <= MAX_BLOCKS), None)
+        return None if self._minute_at is None else self._pasts[self._minute_at]
 
     def _clipped(self, score: float) -> float:
         level, variance = self._run_belief(self._pasts[0])

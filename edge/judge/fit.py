@@ -11,7 +11,7 @@ that were held out of its training (`network_shift`), and the scores of those it
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -167,6 +167,11 @@ def cross_fit(
     if class_index is not None:
         unseen["confidence"] = confidence(windows.logits, class_index)
     return unseen
+
+
+def refit(windows: NormalWindows, rows: NDArray[np.bool_], statistics: SectionStatistics) -> SectionStatistics:
+    """Return the statistics as they would be of the windows of `rows`, (B,), alone; how parts are joined stays."""
+    return replace(statistics, parts=_fit_parts(windows.take(rows), statistics.class_index))
 
 
 def _quantities(

@@ -22,6 +22,8 @@ class NormalWindows:
     apart      (B,), which windows are fitted to: no two of them overlap. The others, a hop apart, are only scored
     trained_on  (B,), whether the network was trained on the window; never for a machine that is enrolled
     series     (B,), equal numbers are one unbroken run of hops
+    place      (B, 2), where it was heard: the number of the file among those measured, and the sample that the window
+               ends before; None where that was not kept
     """
 
     domain: Sequence[Domain]
@@ -33,6 +35,7 @@ class NormalWindows:
     apart: NDArray[np.bool_]
     trained_on: NDArray[np.bool_]
     series: NDArray[np.int64]
+    place: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.domain)
@@ -55,4 +58,5 @@ class NormalWindows:
             apart=self.apart[rows],
             trained_on=self.trained_on[rows],
             series=self.series[rows],
+            place=None if self.place is None else self.place[rows],
         )
