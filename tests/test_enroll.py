@@ -21,7 +21,7 @@ from edge.detector.enrolment import (
     normal_windows,
 )
 from edge.detector.folder import Section
-from edge.ear.ear import Ear, Measurement
+from edge.ear import Ear, Measurement
 from edge.ear.frontend import FrontendSettings, Samples
 from edge.ear.ring import HopPlan
 from edge.errors import SourceError
