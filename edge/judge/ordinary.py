@@ -44,24 +44,24 @@ MANY_FREEDOM: Final = 60
 class Prior:
     """How recordings of one machine differ, learnt from many machines. Log scores throughout.
 
-    few_offset, few_slope  a stranger recording's level above the cross-fit by stretch, where few were enrolled:
-                           offset + slope * log(deviation within recordings). Where windows differ much, so does noise,
-                           and it masks what tells recordings apart
-    trusted_recordings     as many as are believed as much as the prior
-    few_variance           of the level about that, where few recordings were enrolled
-    many_variance          and what is left of it where many were: what none of them had,
-                           beside the variance between those
+    trusted_recordings     after one and as many more, half of what folds by recording add is believed: they lack a
+                           recording that the enrolment has, which matters the less the more there are
+    few_offset, few_slope  what is believed instead: offset + slope * log(deviation within recordings). Where windows
+                           differ much, so does noise, and it masks what tells recordings apart
+    many_variance          of the level, however many recordings were enrolled; few_variance, that of one recording more
+    between_share          and how much of the variance between them counts besides: they are near each other's fits
     level_freedom          degrees of freedom of the level
     spread_offset, spread_slope  log ratio of the deviation within a recording to come and the enrolled one:
-                           offset + slope / recordings
+                           offset + slope / windows
     spread_freedom         degrees of freedom of that
     """
 
+    trusted_recordings: float
     few_offset: float
     few_slope: float
-    trusted_recordings: float
-    few_variance: float
     many_variance: float
+    few_variance: float
+    between_share: float
     level_freedom: float
     spread_offset: float
     spread_slope: float
@@ -69,16 +69,18 @@ class Prior:
 
 
 PRIOR: Final = Prior(
-    few_offset=-0.404,
-    few_slope=-0.641,
-    trusted_recordings=4.0,
-    few_variance=0.0851,
-    many_variance=0.0161,
-    level_freedom=5.0,
-    spread_offset=-0.265,
-    spread_slope=-0.587,
-    spread_freedom=3.0,
+    trusted_recordings=1.873,
+    few_offset=-0.627,
+    few_slope=-0.804,
+    many_variance=0.0045,
+    few_variance=0.18,
+    between_share=0.152,
+    level_freedom=30.0,
+    spread_offset=-0.198,
+    spread_slope=-10.1,
+    spread_freedom=2.0,
 )
+"""By `python -m benchmarks.prior learn` on an ear of the shipped graph, simulated machines, `uav`, `fan` and cars."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,30 @@ class Ordinary:
         return self.level + student_quantile(false_alarm_rate, self.level_freedom) * math.sqrt(variance)
 
 
+@dataclass(frozen=True)
+class Observed:
+    """What cross-fitted scores of one machine say by themselves; log scores.
+
+    near       mean of those by stretch; gap, how far those by recording are above them
+    within     deviation of windows within a recording
+    between    variance of recordings' means beyond what that explains
+    """
+
+    near: float
+    gap: float
+    within: float
+    between: float
+    n_recordings: int
+    n_windows: int
+
+
 def ordinary(by_recording: DoubleArray, by_stretch: DoubleArray, recording: IntArray, prior: Prior) -> Ordinary:
-    """Return what a recording to come is expected to score.
+    """Return what a recording to come is expected to score: `expected` of what is `observed`."""
+    return expected(observed(by_recording, by_stretch, recording), prior)
+
+
+def observed(by_recording: DoubleArray, by_stretch: DoubleArray, recording: IntArray) -> Observed:
+    """Return what the scores of a machine say.
 
     by_recording, by_stretch  (n,), cross-fitted log scores of the normal windows, no two of which overlap: of folds by
                               recording, and of folds by stretch (edge/judge/folds.py)
@@ -129,20 +153,21 @@ def ordinary(by_recording: DoubleArray, by_stretch: DoubleArray, recording: IntA
             "expected three of one shape (n,) with n >= 2"
         )
     index, size = np.unique(recording, return_inverse=True, return_counts=True)[1:]
-    n_recordings = size.size
-    within = _within(by_stretch, index, size)
-    between = _between(by_recording, index, size, within)
-    trust = (n_recordings - 1) ** 2 / ((n_recordings - 1) ** 2 + prior.trusted_recordings**2)
+    within, near = _within(by_stretch, index, size), float(by_stretch.mean())
+    gap = max(float(by_recording.mean()) - near, LEAST_GAP)
+    return Observed(near, gap, within, _between(by_recording, index, size, within), size.size, recording.size)
 
-    near = float(by_stretch.mean())
-    own = max(float(by_recording.mean()) - near, LEAST_GAP)
-    few = prior.few_offset + prior.few_slope * math.log(within)
-    own_variance = prior.many_variance + between * (1 + 1 / n_recordings)
+
+def expected(heard: Observed, prior: Prior) -> Ordinary:
+    """Return what a recording to come is expected to score, of a machine of which this was heard."""
+    trust = (heard.n_recordings - 1) / (heard.n_recordings - 1 + prior.trusted_recordings)
+    few = prior.few_offset + prior.few_slope * math.log(heard.within)
+    variance = prior.many_variance + prior.few_variance / heard.n_recordings + prior.between_share * heard.between
     return Ordinary(
-        level=near + trust * own + (1 - trust) ** 2 * few,
-        level_deviation=math.sqrt(trust * own_variance + (1 - trust) * prior.few_variance),
+        level=heard.near + trust * heard.gap + (1 - trust) ** 2 * few,
+        level_deviation=math.sqrt(variance),
         level_freedom=prior.level_freedom,
-        deviation=within * math.exp(prior.spread_offset + prior.spread_slope / n_recordings),
+        deviation=heard.within * math.exp(prior.spread_offset + prior.spread_slope / heard.n_windows),
         freedom=prior.spread_freedom,
         trust=trust,
     )
