@@ -1,7 +1,7 @@
 """Many machines, heard once through one ear: what `benchmarks.prior` learns from, and holds its promises against.
 
-Simulated ones are made on the fly; real ones are folders in the DCASE layout, or of files `<machine>_normal_00.flac` and
-`<machine>_faulty_00.flac`. What was measured is kept, a file a machine, so that a second run hears nothing again.
+Simulated ones are made on the fly; real ones are folders in the DCASE layout, or of files `<machine>_normal_00.flac`
+and `<machine>_faulty_00.flac`. What was measured is kept, a file a machine: a second run hears nothing again.
 """
 
 import re
@@ -47,7 +47,7 @@ REAL_SNR_DB: Final = -6.0
 """Of a machine to the noise that is laid over it; each real machine in long recordings is there without and with it."""
 
 NOISE_SHARES: Final = 4
-"""Each recording's noise is a quarter of the noise recordings, in an order of its own: not the same weather every day."""
+"""Each recording's noise is a quarter of the noise recordings, in an order of its own: weather changes."""
 
 NAMED_FILE: Final = re.compile(r"(?P<machine>\w+?)_(?P<label>normal|faulty)_\d+")
 
@@ -144,10 +144,10 @@ def _simulated(pool: Sequence[Path]) -> Iterator[_Unheard]:
                 severities = rng.uniform(*SEVERITIES, FAULTS_EACH)
                 planned += [(f"{fault}{i}", FAULT_WINDOWS, fault, float(x)) for i, x in enumerate(severities)]
             takes = []
-            for title, n_windows, fault, severity in planned:
+            for title, n_windows, kind_of_fault, severity in planned:
                 scene = Scene(machine=kind, section=section, domain="source", name=title, seed=SEED)
-                sound = _noisy(_made(scene, n_windows, fault, severity), pool, snr_db, name + title)
-                takes.append(_Take(sound, title, str(scene.operating_point), fault is not None))
+                sound = _noisy(_made(scene, n_windows, kind_of_fault, severity), pool, snr_db, name + title)
+                takes.append(_Take(sound, title, str(scene.operating_point), kind_of_fault is not None))
             yield _Unheard(name, kind, takes)
 
 

@@ -4,8 +4,8 @@
     python -m benchmarks.prior table BASE DATA... --noise FOLDER... [--folder build/prior]
 
 BASE is a detector whose ear hears: what is enrolled on it are the simulator's machines, made on the fly, and those of
-DATA (see `benchmarks.machines`). Many enrolments of each, of more and less sound, score the recordings that they were not
-made of; `learn` prints the prior under which those scores are likeliest, and `table` what became of the false-alarm rates
+DATA (see `benchmarks.machines`). Many enrolments of each, of more and less sound, score recordings that they were not
+made of. `learn` prints the prior under which those scores are likeliest; `table` what became of the false-alarm rates
 asked for, under priors that were learnt without the type of machine that is tried.
 """
 
@@ -225,13 +225,14 @@ def _spread(made: Sequence[Enrolment], heard: Sequence[Observed], weights: Seque
         for scores in one.unheard:
             if scores.size >= LEAST_WINDOWS:
                 deviation = max(float(scores.std(ddof=1)), LEAST_DEVIATION)
-                rows.append((math.log(deviation / own.within), 1 / own.n_windows, weight / len(one.unheard)))
-    ratio, fewness, weight_of = np.array(rows).T
+                error = 1 / (2 * (scores.size - 1))
+                rows.append((math.log(deviation / own.within), 1 / own.n_windows, error, weight / len(one.unheard)))
+    ratio, fewness, error_of, weight_of = np.array(rows).T
     root = np.sqrt(weight_of / weight_of.sum())
     terms = np.stack([np.ones_like(fewness), fewness], axis=1)
     offset, slope = np.linalg.lstsq(terms * root[:, np.newaxis], ratio * root, rcond=None)[0].tolist()
-    variance = float(np.square(root * (ratio - terms @ np.array([offset, slope]))).sum())
     # The logarithm of a deviation with n degrees of freedom has variance 1 / 2n, near enough.
+    variance = float((root**2 * (np.square(ratio - terms @ np.array([offset, slope])) - error_of)).sum())
     return {"spread_offset": offset, "spread_slope": slope, "spread_freedom": 1 / (2 * variance)}
 
 
@@ -262,7 +263,8 @@ def promises(made: Sequence[Enrolment]) -> Table:
         title="False alarms that came, against the rate that was asked for",
         columns=["windows of recordings", "machines", *(f"{asked:.1%}" for asked in ASKED)],
         rows=rows,
-        note="The rate of windows that came: hits there, and in brackets those of the best threshold with that rate for each machine.",
+        note="The rate that came, in windows of recordings that were not enrolled: hits at that threshold, and in brackets "
+        "those of the threshold that would have given each machine that very rate.",
     )
 
 

@@ -6,9 +6,9 @@ because they err to opposite sides:
     by recording  statistics that had not heard the recording: too far, where half of two recordings is all that is left
     by stretch    statistics that had heard other minutes of it: too near, as no recording to come is
 
-A recording to come lies between, and where is learnt from many machines (`Prior`): with two recordings nearly all is
-prior, with a dozen nearly all is this machine. The answer is a predictive distribution (Student's t) and not a bound,
-so that the rate asked for is the rate that comes, in the mean over machines.
+A recording to come lies between, and where is learnt from many machines (`Prior`): of one recording all is prior, of
+three about half, of twenty nearly all is this machine. The answer is a predictive distribution (Student's t) and not a
+bound, so that the rate asked for is the rate that comes, in the mean over machines.
 """
 
 import math
@@ -49,7 +49,7 @@ class Prior:
     few_offset, few_slope  what is believed instead: offset + slope * log(deviation within recordings). Where windows
                            differ much, so does noise, and it masks what tells recordings apart
     many_variance          of the level, however many recordings were enrolled; few_variance, that of one recording more
-    between_share          and how much of the variance between them counts besides: they are near each other's fits
+    between_share          and how much of the variance between them counts besides, as far as it is trusted
     level_freedom          degrees of freedom of the level
     spread_offset, spread_slope  log ratio of the deviation within a recording to come and the enrolled one:
                            offset + slope / windows
@@ -75,7 +75,7 @@ PRIOR: Final = Prior(
     many_variance=0.0045,
     few_variance=0.18,
     between_share=0.152,
-    level_freedom=30.0,
+    level_freedom=6.0,
     spread_offset=-0.198,
     spread_slope=-10.1,
     spread_freedom=2.0,
@@ -162,10 +162,10 @@ def expected(heard: Observed, prior: Prior) -> Ordinary:
     """Return what a recording to come is expected to score, of a machine of which this was heard."""
     trust = (heard.n_recordings - 1) / (heard.n_recordings - 1 + prior.trusted_recordings)
     few = prior.few_offset + prior.few_slope * math.log(heard.within)
-    variance = prior.many_variance + prior.few_variance / heard.n_recordings + prior.between_share * heard.between
+    own = trust * prior.between_share * heard.between
     return Ordinary(
         level=heard.near + trust * heard.gap + (1 - trust) ** 2 * few,
-        level_deviation=math.sqrt(variance),
+        level_deviation=math.sqrt(prior.many_variance + prior.few_variance / heard.n_recordings + own),
         level_freedom=prior.level_freedom,
         deviation=heard.within * math.exp(prior.spread_offset + prior.spread_slope / heard.n_windows),
         freedom=prior.spread_freedom,
