@@ -26,15 +26,16 @@ from trainer.simulator.recording import Scene, clip
 
 WINDOW_SECONDS: Final = 9.6
 
-SECTIONS: Final = 5
+SECTIONS: Final = 6
 """Of each simulated type; every other one stands in real noise."""
 
 NORMAL_WINDOWS: Final = (60, 30, *(12,) * 3, *(10,) * 15, *(8,) * 8)
 """Of the normal recordings of a simulated machine: long ones, for enrolments of few; many, for their differences."""
 
 LONG_SECTION: Final = 6
+LONG_KINDS: Final = ("fan", "valve")
 LONG_WINDOWS: Final = (*(50,) * 20, *(8,) * 8)
-"""One more section of each type, without noise, has twenty long recordings, for enrolments of a thousand windows."""
+"""One more section of these types, without noise, has twenty long recordings, for enrolments of a thousand windows."""
 
 FAULTS_EACH: Final = 2
 FAULT_WINDOWS: Final = 4
@@ -133,8 +134,8 @@ def _of_layout(root: Path) -> Iterator[_Unheard]:
 
 
 def _simulated(pool: Sequence[Path]) -> Iterator[_Unheard]:
-    for section in (*range(SECTIONS), LONG_SECTION):
-        for kind in KINDS:
+    for section in (LONG_SECTION, *range(SECTIONS)):
+        for kind in LONG_KINDS if section == LONG_SECTION else KINDS:
             name = f"simulated {kind} {section:02d}" + (" noisy" if section % 2 else "")
             rng = np.random.default_rng(zlib.crc32(name.encode()))
             snr_db = float(rng.uniform(*SIMULATED_SNR_DB)) if section % 2 else None

@@ -263,8 +263,8 @@ def promises(made: Sequence[Enrolment]) -> Table:
         title="False alarms that came, against the rate that was asked for",
         columns=["windows of recordings", "machines", *(f"{asked:.1%}" for asked in ASKED)],
         rows=rows,
-        note="The rate that came, in windows of recordings that were not enrolled: hits at that threshold, and in brackets "
-        "those of the threshold that would have given each machine that very rate.",
+        note="The rate that came, in windows of recordings that were not enrolled: hits at that threshold, and in "
+        "brackets those of the threshold that would have given each machine that very rate.",
     )
 
 

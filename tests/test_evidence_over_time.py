@@ -20,7 +20,7 @@ from edge.judge.evidence import (
     rate_of,
     scales_of,
 )
-from edge.judge.ordinary import Ordinary
+from edge.judge.ordinary import Ordinary, student_quantile
 
 HOP_SECONDS = 0.512
 ORDINARY = Ordinary(level=2.5, level_deviation=0.25, level_freedom=5.0, deviation=0.15, freedom=3.0, trust=0.0)
@@ -162,9 +162,9 @@ def test_another_recording_has_no_past() -> None:
 def test_false_alarms_come_no_more_often_than_asked(rng: np.random.Generator) -> None:
     """Recordings of five minutes whose levels are as believed: all scales together, at 5 %."""
     reported = []
-    for _ in range(16):
-        listener, level = evidence(), 2.5 + 0.25 * rng.standard_t(5)
-        reported += [listener.step(score).probability < 0.05 for score in ordinary_sound(rng, 600, level)]
+    for tail in (np.arange(32) + 0.5) / 32:
+        listener, level = evidence(), 2.5 + 0.25 * student_quantile(float(tail), 5)
+        reported += [listener.step(score).probability < 0.05 for score in ordinary_sound(rng, 300, level)]
     assert np.mean(reported) < 0.05
 
 
