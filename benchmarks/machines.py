@@ -24,21 +24,19 @@ from trainer.dataset import read_layout
 from trainer.simulator.machines import KINDS
 from trainer.simulator.recording import Scene, clip
 
-WINDOW_SECONDS: Final = 9.6
-
 SECTIONS: Final = 6
 """Of each simulated type; every other one stands in real noise."""
 
-NORMAL_WINDOWS: Final = (60, 30, *(12,) * 3, *(10,) * 15, *(8,) * 8)
+NORMAL_SECONDS: Final = (577.0, 289.0, *(116.2,) * 3, *(97.0,) * 15, *(77.8,) * 8)
 """Of the normal recordings of a simulated machine: long ones, for enrolments of few; many, for their differences."""
 
 LONG_SECTION: Final = 6
 LONG_KINDS: Final = ("fan", "valve")
-LONG_WINDOWS: Final = (*(50,) * 20, *(8,) * 8)
+LONG_SECONDS: Final = (*(481.0,) * 20, *(77.8,) * 8)
 """One more section of these types, without noise, has twenty long recordings, for enrolments of a thousand windows."""
 
 FAULTS_EACH: Final = 2
-FAULT_WINDOWS: Final = 4
+FAULT_SECONDS: Final = 39.4
 SEVERITIES: Final = (0.3, 1.0)
 
 SEED: Final = 11
@@ -139,15 +137,15 @@ def _simulated(pool: Sequence[Path]) -> Iterator[_Unheard]:
             name = f"simulated {kind} {section:02d}" + (" noisy" if section % 2 else "")
             rng = np.random.default_rng(zlib.crc32(name.encode()))
             snr_db = float(rng.uniform(*SIMULATED_SNR_DB)) if section % 2 else None
-            lengths = LONG_WINDOWS if section == LONG_SECTION else NORMAL_WINDOWS
-            planned: list[tuple[str, int, str | None, float]] = [(f"n{i}", n, None, 0) for i, n in enumerate(lengths)]
+            lengths = LONG_SECONDS if section == LONG_SECTION else NORMAL_SECONDS
+            planned: list[tuple[str, float, str | None, float]] = [(f"n{i}", x, None, 0) for i, x in enumerate(lengths)]
             for fault in KINDS[kind].faults:
                 severities = rng.uniform(*SEVERITIES, FAULTS_EACH)
-                planned += [(f"{fault}{i}", FAULT_WINDOWS, fault, float(x)) for i, x in enumerate(severities)]
+                planned += [(f"{fault}{i}", FAULT_SECONDS, fault, float(x)) for i, x in enumerate(severities)]
             takes = []
-            for title, n_windows, kind_of_fault, severity in planned:
+            for title, seconds, kind_of_fault, severity in planned:
                 scene = Scene(machine=kind, section=section, domain="source", name=title, seed=SEED)
-                sound = _noisy(_made(scene, n_windows, kind_of_fault, severity), pool, snr_db, name + title)
+                sound = _noisy(_made(scene, seconds, kind_of_fault, severity), pool, snr_db, name + title)
                 takes.append(_Take(sound, title, str(scene.operating_point), kind_of_fault is not None))
             yield _Unheard(name, kind, takes)
 
@@ -155,8 +153,8 @@ def _simulated(pool: Sequence[Path]) -> Iterator[_Unheard]:
 # --- Their sound ---
 
 
-def _made(scene: Scene, n_windows: int, fault: str | None, severity: float) -> Sound:
-    return lambda: clip(scene, seconds=n_windows * WINDOW_SECONDS + 1, fault=fault, severity=severity)
+def _made(scene: Scene, seconds: float, fault: str | None, severity: float) -> Sound:
+    return lambda: clip(scene, seconds=seconds, fault=fault, severity=severity)
 
 
 def _read(path: Path) -> Sound:
@@ -187,7 +185,7 @@ def _heard(ear: Ear, machine: _Unheard, folder: Path) -> Machine:
     if not path.exists():
         windows = normal_windows(ear, [_stretch(ear, take) for take in machine.takes])
         if windows is None:
-            raise SystemExit(f"{machine.name}: no sound: expected recordings of {WINDOW_SECONDS:g} s or more")
+            raise SystemExit(f"{machine.name}: no sound: expected recordings that are longer than a window")
         windows = windows.take(windows.apart)
         part = path.with_suffix(".part.npz")
         np.savez(part, texture=windows.texture, bands=windows.bands, recording=np.array(windows.recording))

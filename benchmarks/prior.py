@@ -44,12 +44,14 @@ from edge.judge import (
 DoubleArray = NDArray[np.float64]
 
 SIZES: Final = (
-    *((14, 1), (24, 1), (60, 1), (14, 2), (24, 2), (60, 2), (24, 5), (60, 5), (200, 5), (120, 12)),
-    *((60, 20), (200, 20), (1000, 20), (14, 14), (24, 24)),
+    *((14, 1), (24, 1), (59, 1), (14, 2), (24, 2), (58, 2), (24, 5), (55, 5), (200, 5), (108, 12)),
+    *((60, 12), (60, 20), (180, 20), (980, 20), (14, 14), (24, 24)),
 )
-"""Enrolments: so many windows, of so many recordings."""
+"""Enrolments: so many windows, of so many recordings, each as many: as the recordings of `machines` are long."""
 
 CHOICES: Final = 4
+MANY_WINDOWS: Final = 100
+CHOICES_OF_MANY: Final = 2
 """Of recordings to enrol, where there are so many."""
 
 ASKED: Final = (0.001, 0.01, 0.05)
@@ -95,10 +97,12 @@ def enrolments(found: Sequence[Machine], folder: Path) -> list[Enrolment]:
     made: list[Enrolment] = []
     for machine in tqdm(found, unit="machine"):
         path = folder / f"{machine.name.replace('/', '-').replace(' ', '-')}.pickle"
-        if not path.exists():
-            own = [one for size in SIZES for one in _enrolments_of(machine, size)]
+        own: dict[tuple[int, int], list[Enrolment]] = pickle.loads(path.read_bytes()) if path.exists() else {}
+        missing = [size for size in SIZES if size not in own]
+        own |= {size: _enrolments_of(machine, size) for size in missing}
+        if missing:
             path.write_bytes(pickle.dumps(own))
-        made += pickle.loads(path.read_bytes())
+        made += [one for size in SIZES for one in own[size]]
     return made
 
 
@@ -111,7 +115,8 @@ def _enrolments_of(machine: Machine, size: tuple[int, int]) -> list[Enrolment]:
     if len(enough) < n_recordings:
         return []
     rng = np.random.default_rng(zlib.crc32(f"{machine.name} {size}".encode()))
-    choices = {tuple(sorted(rng.permutation(enough)[:n_recordings].tolist())) for _ in range(CHOICES)}
+    n_choices = CHOICES if n_windows < MANY_WINDOWS else CHOICES_OF_MANY
+    choices = {tuple(sorted(rng.permutation(enough)[:n_recordings].tolist())) for _ in range(n_choices)}
     return [one for chosen in sorted(choices) if (one := _enrolled(machine, size, chosen, each)) is not None]
 
 
