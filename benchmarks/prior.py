@@ -56,9 +56,12 @@ CHOICES_OF_MANY: Final = 2
 
 ASKED: Final = (0.001, 0.01, 0.05)
 
-LEARNT: Final = ("trusted_recordings", "few_offset", "few_slope", "many_variance", "few_variance", "between_share")
+LEARNT: Final = ("trusted_recordings", "few_offset", "few_slope", "few_variance", "between_share")
 SIGNED: Final = ("few_offset", "few_slope")
 """What is learnt by likelihood; the others by their logarithm, since they are positive."""
+
+WINDOWS_HELD: Final = 3
+"""Of each recording, besides their mean: more of one recording say the same."""
 
 LEAST_WINDOWS: Final = 4
 LEAST_DEVIATION: Final = 0.02
@@ -190,7 +193,7 @@ def learn(made: Sequence[Enrolment], without: Sequence[str] = ()) -> Prior:
         return float(weight @ (np.log(variance) + (freedom + 1) * np.log1p(squared / freedom)))
 
     first = np.array([getattr(start, name) if name in SIGNED else math.log(getattr(start, name)) for name in LEARNT])
-    options = {"maxiter": 1500, "xatol": 0.01, "fatol": 1e-5, "adaptive": True}
+    options = {"xatol": 0.01, "fatol": 1e-4}
     return _prior_of(scipy.optimize.minimize(unlikelihood, first, method="Nelder-Mead", options=options).x, start)
 
 
@@ -217,7 +220,8 @@ def _scores_of(
     for i, (one, weight) in enumerate(zip(made, weights, strict=True)):
         for scores in one.unheard:
             each = weight / len(one.unheard)
-            rows += [(score, i, 1, each / scores.size / 2) for score in scores.tolist()]
+            some = scores[:: -(-scores.size // WINDOWS_HELD)]
+            rows += [(score, i, 1, each / some.size / 2) for score in some.tolist()]
             rows.append((float(scores.mean()), i, scores.size, each / 2))
     score, case, size, weight_of = (np.array(column) for column in zip(*rows, strict=True))
     return score, case.astype(np.int64), size.astype(np.float64), weight_of

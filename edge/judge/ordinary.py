@@ -28,7 +28,8 @@ DRIFT_SHARE: Final = 0.04
 """Of the variance of single hops, what no average within a recording removes."""
 
 LEAST_SPREAD: Final = 0.05
-"""Deviation of log scores below which windows are copies of each other (an ordinary one: 0.1 to 0.3)."""
+"""Deviation of log scores below which windows are copies of each other (an ordinary one: 0.1 to 0.3), and by which
+recordings differ however many there are."""
 
 GREATEST_BETWEEN: Final = 0.5
 """Variance between recordings beyond which it is an odd recording and no spread."""
@@ -46,10 +47,10 @@ class Prior:
 
     trusted_recordings     after one and as many more, half of what folds by recording add is believed: they lack a
                            recording that the enrolment has, which matters the less the more there are
-    few_offset, few_slope  what is believed instead: offset + slope * log(deviation within recordings). Where windows
+    few_offset, few_slope  what is believed instead: offset + slope * log(deviation within a recording). Where windows
                            differ much, so does noise, and it masks what tells recordings apart
-    many_variance          of the level, however many recordings were enrolled; few_variance, that of one recording more
-    between_share          and how much of the variance between them counts besides, as far as it is trusted
+    few_variance           of the level of a recording to come, where one was enrolled; of n, an n-th of that
+    between_share          and how much of the variance between those counts besides, as far as it is trusted
     level_freedom          degrees of freedom of the level
     spread_offset, spread_slope  log ratio of the deviation within a recording to come and the enrolled one:
                            offset + slope / windows
@@ -59,7 +60,6 @@ class Prior:
     trusted_recordings: float
     few_offset: float
     few_slope: float
-    many_variance: float
     few_variance: float
     between_share: float
     level_freedom: float
@@ -69,18 +69,17 @@ class Prior:
 
 
 PRIOR: Final = Prior(
-    trusted_recordings=1.873,
-    few_offset=-0.627,
-    few_slope=-0.804,
-    many_variance=0.0045,
-    few_variance=0.18,
-    between_share=0.152,
+    trusted_recordings=2.27,
+    few_offset=-1.45,
+    few_slope=-0.884,
+    few_variance=0.137,
+    between_share=0.214,
     level_freedom=6.0,
-    spread_offset=-0.198,
-    spread_slope=-10.1,
-    spread_freedom=2.0,
+    spread_offset=-0.23,
+    spread_slope=-7.05,
+    spread_freedom=2.35,
 )
-"""By `python -m benchmarks.prior learn` on an ear of the shipped graph, simulated machines, `uav`, `fan` and cars."""
+"""From `python -m benchmarks.prior learn`; docs/results.md has the whole command, and what came of it."""
 
 
 @dataclass(frozen=True)
@@ -161,13 +160,14 @@ def observed(by_recording: DoubleArray, by_stretch: DoubleArray, recording: IntA
 def expected(heard: Observed, prior: Prior) -> Ordinary:
     """Return what a recording to come is expected to score, of a machine of which this was heard."""
     trust = (heard.n_recordings - 1) / (heard.n_recordings - 1 + prior.trusted_recordings)
-    few = prior.few_offset + prior.few_slope * math.log(heard.within)
-    own = trust * prior.between_share * heard.between
+    deviation = heard.within * math.exp(prior.spread_offset + prior.spread_slope / heard.n_windows)
+    few = prior.few_offset + prior.few_slope * math.log(deviation)
+    variance = LEAST_SPREAD**2 + prior.few_variance / heard.n_recordings + trust * prior.between_share * heard.between
     return Ordinary(
         level=heard.near + trust * heard.gap + (1 - trust) ** 2 * few,
-        level_deviation=math.sqrt(prior.many_variance + prior.few_variance / heard.n_recordings + own),
+        level_deviation=math.sqrt(variance),
         level_freedom=prior.level_freedom,
-        deviation=heard.within * math.exp(prior.spread_offset + prior.spread_slope / heard.n_windows),
+        deviation=deviation,
         freedom=prior.spread_freedom,
         trust=trust,
     )
