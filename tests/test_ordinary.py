@@ -84,7 +84,7 @@ def test_what_many_recordings_say_is_trusted_more(rng: np.random.Generator) -> N
     trust = [one.trust for one in believed]
     assert trust == sorted(trust)
     assert trust[0] == 0
-    assert trust[-1] > 0.95
+    assert trust[-1] > 0.9
     assert believed[-1].level_deviation < believed[1].level_deviation
     assert believed[-1].level == pytest.approx(3, abs=0.1)
 
