@@ -18,7 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import scipy.optimize
@@ -100,12 +100,13 @@ def enrolments(found: Sequence[Machine], folder: Path) -> list[Enrolment]:
     made: list[Enrolment] = []
     for machine in tqdm(found, unit="machine"):
         path = folder / f"{machine.name.replace('/', '-').replace(' ', '-')}.pickle"
-        own: dict[tuple[int, int], list[Enrolment]] = pickle.loads(path.read_bytes()) if path.exists() else {}
+        # As plain values: a class of a module that is run has another name than one that is imported.
+        own: dict[tuple[int, int], list[dict[str, Any]]] = pickle.loads(path.read_bytes()) if path.exists() else {}
         missing = [size for size in SIZES if size not in own]
-        own |= {size: _enrolments_of(machine, size) for size in missing}
+        own |= {size: [vars(one) for one in _enrolments_of(machine, size)] for size in missing}
         if missing:
             path.write_bytes(pickle.dumps(own))
-        made += [one for size in SIZES for one in own[size]]
+        made += [Enrolment(**one) for size in SIZES for one in own[size]]
     return made
 
 

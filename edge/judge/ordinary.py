@@ -69,15 +69,15 @@ class Prior:
 
 
 PRIOR: Final = Prior(
-    trusted_recordings=2.27,
-    few_offset=-1.45,
-    few_slope=-0.884,
-    few_variance=0.137,
-    between_share=0.214,
+    trusted_recordings=2.33,
+    few_offset=-1.37,
+    few_slope=-0.854,
+    few_variance=0.14,
+    between_share=0.21,
     level_freedom=6.0,
-    spread_offset=-0.23,
-    spread_slope=-7.05,
-    spread_freedom=2.35,
+    spread_offset=-0.235,
+    spread_slope=-7.02,
+    spread_freedom=2.39,
 )
 """From `python -m benchmarks.prior learn`; docs/results.md has the whole command, and what came of it."""
 
