@@ -15,7 +15,7 @@ from edge.detector.judge import Judge
 from edge.judge.calibration import hours_needed
 from edge.judge.evidence import STEP_SHARE, Evidence, scales_of
 from edge.judge.learning import WAITING_STRETCHES, Learner, Learnt, Provisional
-from edge.judge.ordinary import Ordinary
+from edge.judge.ordinary import PRIOR, Ordinary
 from tests.conftest import DEMO
 
 HOP_SECONDS = 0.512
@@ -66,7 +66,7 @@ def test_two_days_of_one_level_are_believed_nearly_as_it_is(level: float) -> Non
     assert known.level == pytest.approx(level, abs=0.03)
     assert known.level_deviation < 0.5 * ENROLLED.level_deviation
     assert known.level_freedom == pytest.approx(5 + 12, abs=0.1)
-    assert known.trust == pytest.approx(12**2 / (12**2 + 4**2), abs=0.01)
+    assert known.trust == pytest.approx(12 / (12 + PRIOR.trusted_recordings), abs=0.01)
     assert known.deviation < ENROLLED.deviation
 
 

@@ -29,12 +29,12 @@ from edge.judge.calibration import (
 from edge.judge.changes import Change, Changes, Kind, Place, added_sound, band_of, places
 from edge.judge.event import Band, Event, EventDetector, Reason, moved_bands
 from edge.judge.evidence import STEP_SHARE, evidence_of, log_score_at, rarity, rate_at, rate_of, scales_of
-from edge.judge.fit import Calibration, Fit, Shift, cross_fit, fit_section, network_shift, ordinary_of, refit
+from edge.judge.fit import STRANGER, Calibration, Fit, Shift, cross_fit, fit_section, network_shift, ordinary_of, refit
 from edge.judge.gaussian import DOMAINS, Domain, Gaussian, fit_gaussian, fit_whitening
 from edge.judge.learning import Learner, Learnt, Provisional
 from edge.judge.limits import RANGES_DB, Limit, Trial, at_level, heard_normal, in_words, limits
 from edge.judge.normal import MIN_WINDOWS, NormalWindows
-from edge.judge.ordinary import Ordinary, student_quantile
+from edge.judge.ordinary import PRIOR, Observed, Ordinary, Prior, expected, observed, student_quantile
 from edge.judge.scorer import (
     SCORE_NAMES,
     Fusion,
@@ -44,6 +44,7 @@ from edge.judge.scorer import (
     confidence,
     fuse,
     log_score,
+    quantities,
     score_of,
 )
 from edge.judge.sensor import SensorHealth
@@ -51,9 +52,11 @@ from edge.judge.sensor import SensorHealth
 __all__ = [
     "DOMAINS",
     "MIN_WINDOWS",
+    "PRIOR",
     "RANGES_DB",
     "SCORE_NAMES",
     "STEP_SHARE",
+    "STRANGER",
     "Band",
     "Calibration",
     "Change",
@@ -69,8 +72,10 @@ __all__ = [
     "Learnt",
     "Limit",
     "NormalWindows",
+    "Observed",
     "Ordinary",
     "Place",
+    "Prior",
     "Provisional",
     "RateCurve",
     "Reason",
@@ -90,6 +95,7 @@ __all__ = [
     "counting_keys",
     "cross_fit",
     "evidence_of",
+    "expected",
     "fit_gaussian",
     "fit_section",
     "fit_whitening",
@@ -103,9 +109,11 @@ __all__ = [
     "log_score_at",
     "moved_bands",
     "network_shift",
+    "observed",
     "openings",
     "ordinary_of",
     "places",
+    "quantities",
     "rarest",
     "rarity",
     "rate_at",

@@ -216,8 +216,8 @@ def _trust(trust: float, recordings: float) -> float:
     """Return how far the belief is the machine's own once so many recordings more were heard, as `ordinary` does."""
     if trust >= 1:
         return trust
-    more = PRIOR.trusted_recordings * math.sqrt(trust / (1 - trust)) + recordings
-    return more**2 / (more**2 + PRIOR.trusted_recordings**2)
+    more = PRIOR.trusted_recordings * trust / (1 - trust) + recordings
+    return more / (more + PRIOR.trusted_recordings)
 
 
 @dataclass

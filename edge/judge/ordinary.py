@@ -6,9 +6,9 @@ because they err to opposite sides:
     by recording  statistics that had not heard the recording: too far, where half of two recordings is all that is left
     by stretch    statistics that had heard other minutes of it: too near, as no recording to come is
 
-A recording to come lies between, and where is learnt from many machines (`Prior`): with two recordings nearly all is
-prior, with a dozen nearly all is this machine. The answer is a predictive distribution (Student's t) and not a bound,
-so that the rate asked for is the rate that comes, in the mean over machines.
+A recording to come lies between, and where is learnt from many machines (`Prior`): of one recording all is prior, of
+three about half, of twenty nearly all is this machine. The answer is a predictive distribution (Student's t) and not a
+bound, so that the rate asked for is the rate that comes, in the mean over machines.
 """
 
 import math
@@ -28,7 +28,8 @@ DRIFT_SHARE: Final = 0.04
 """Of the variance of single hops, what no average within a recording removes."""
 
 LEAST_SPREAD: Final = 0.05
-"""Deviation of log scores below which windows are copies of each other (an ordinary one: 0.1 to 0.3)."""
+"""Deviation of log scores below which windows are copies of each other (an ordinary one: 0.1 to 0.3), and by which
+recordings differ however many there are."""
 
 GREATEST_BETWEEN: Final = 0.5
 """Variance between recordings beyond which it is an odd recording and no spread."""
@@ -44,24 +45,23 @@ MANY_FREEDOM: Final = 60
 class Prior:
     """How recordings of one machine differ, learnt from many machines. Log scores throughout.
 
-    few_offset, few_slope  a stranger recording's level above the cross-fit by stretch, where few were enrolled:
-                           offset + slope * log(deviation within recordings). Where windows differ much, so does noise,
-                           and it masks what tells recordings apart
-    trusted_recordings     as many as are believed as much as the prior
-    few_variance           of the level about that, where few recordings were enrolled
-    many_variance          and what is left of it where many were: what none of them had,
-                           beside the variance between those
+    trusted_recordings     after one and as many more, half of what folds by recording add is believed: they lack a
+                           recording that the enrolment has, which matters the less the more there are
+    few_offset, few_slope  what is believed instead: offset + slope * log(deviation within a recording). Where windows
+                           differ much, so does noise, and it masks what tells recordings apart
+    few_variance           of the level of a recording to come, where one was enrolled; of n, an n-th of that
+    between_share          and how much of the variance between those counts besides, as far as it is trusted
     level_freedom          degrees of freedom of the level
     spread_offset, spread_slope  log ratio of the deviation within a recording to come and the enrolled one:
-                           offset + slope / recordings
+                           offset + slope / windows
     spread_freedom         degrees of freedom of that
     """
 
+    trusted_recordings: float
     few_offset: float
     few_slope: float
-    trusted_recordings: float
     few_variance: float
-    many_variance: float
+    between_share: float
     level_freedom: float
     spread_offset: float
     spread_slope: float
@@ -69,16 +69,17 @@ class Prior:
 
 
 PRIOR: Final = Prior(
-    few_offset=-0.404,
-    few_slope=-0.641,
-    trusted_recordings=4.0,
-    few_variance=0.0851,
-    many_variance=0.0161,
-    level_freedom=5.0,
-    spread_offset=-0.265,
-    spread_slope=-0.587,
-    spread_freedom=3.0,
+    trusted_recordings=2.33,
+    few_offset=-1.37,
+    few_slope=-0.854,
+    few_variance=0.14,
+    between_share=0.21,
+    level_freedom=6.0,
+    spread_offset=-0.235,
+    spread_slope=-7.02,
+    spread_freedom=2.39,
 )
+"""From `python -m benchmarks.prior learn`; docs/results.md has the whole command, and what came of it."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,30 @@ class Ordinary:
         return self.level + student_quantile(false_alarm_rate, self.level_freedom) * math.sqrt(variance)
 
 
+@dataclass(frozen=True)
+class Observed:
+    """What cross-fitted scores of one machine say by themselves; log scores.
+
+    near       mean of those by stretch; gap, how far those by recording are above them
+    within     deviation of windows within a recording
+    between    variance of recordings' means beyond what that explains
+    """
+
+    near: float
+    gap: float
+    within: float
+    between: float
+    n_recordings: int
+    n_windows: int
+
+
 def ordinary(by_recording: DoubleArray, by_stretch: DoubleArray, recording: IntArray, prior: Prior) -> Ordinary:
-    """Return what a recording to come is expected to score.
+    """Return what a recording to come is expected to score: `expected` of what is `observed`."""
+    return expected(observed(by_recording, by_stretch, recording), prior)
+
+
+def observed(by_recording: DoubleArray, by_stretch: DoubleArray, recording: IntArray) -> Observed:
+    """Return what the scores of a machine say.
 
     by_recording, by_stretch  (n,), cross-fitted log scores of the normal windows, no two of which overlap: of folds by
                               recording, and of folds by stretch (edge/judge/folds.py)
@@ -129,20 +152,22 @@ def ordinary(by_recording: DoubleArray, by_stretch: DoubleArray, recording: IntA
             "expected three of one shape (n,) with n >= 2"
         )
     index, size = np.unique(recording, return_inverse=True, return_counts=True)[1:]
-    n_recordings = size.size
-    within = _within(by_stretch, index, size)
-    between = _between(by_recording, index, size, within)
-    trust = (n_recordings - 1) ** 2 / ((n_recordings - 1) ** 2 + prior.trusted_recordings**2)
+    within, near = _within(by_stretch, index, size), float(by_stretch.mean())
+    gap = max(float(by_recording.mean()) - near, LEAST_GAP)
+    return Observed(near, gap, within, _between(by_recording, index, size, within), size.size, recording.size)
 
-    near = float(by_stretch.mean())
-    own = max(float(by_recording.mean()) - near, LEAST_GAP)
-    few = prior.few_offset + prior.few_slope * math.log(within)
-    own_variance = prior.many_variance + between * (1 + 1 / n_recordings)
+
+def expected(heard: Observed, prior: Prior) -> Ordinary:
+    """Return what a recording to come is expected to score, of a machine of which this was heard."""
+    trust = (heard.n_recordings - 1) / (heard.n_recordings - 1 + prior.trusted_recordings)
+    deviation = heard.within * math.exp(prior.spread_offset + prior.spread_slope / heard.n_windows)
+    few = prior.few_offset + prior.few_slope * math.log(deviation)
+    variance = LEAST_SPREAD**2 + prior.few_variance / heard.n_recordings + trust * prior.between_share * heard.between
     return Ordinary(
-        level=near + trust * own + (1 - trust) ** 2 * few,
-        level_deviation=math.sqrt(trust * own_variance + (1 - trust) * prior.few_variance),
+        level=heard.near + trust * heard.gap + (1 - trust) ** 2 * few,
+        level_deviation=math.sqrt(variance),
         level_freedom=prior.level_freedom,
-        deviation=within * math.exp(prior.spread_offset + prior.spread_slope / n_recordings),
+        deviation=deviation,
         freedom=prior.spread_freedom,
         trust=trust,
     )

@@ -1,0 +1,220 @@
+"""Many machines, heard once through one ear: what `benchmarks.prior` learns from, and holds its promises against.
+
+Simulated ones are made on the fly; real ones are folders in the DCASE layout, or of files `<machine>_normal_00.flac`
+and `<machine>_faulty_00.flac`. What was measured is kept, a file a machine: a second run hears nothing again.
+"""
+
+import re
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from edge.detector import Stretch, normal_windows
+from edge.ear import Ear, FloatArray
+from edge.judge import NormalWindows
+from edge.source import find_audio, read_blocks
+from trainer.dataset import read_layout
+from trainer.simulator.machines import KINDS
+from trainer.simulator.recording import Scene, clip
+
+SECTIONS: Final = 6
+"""Of each simulated type; every other one stands in real noise."""
+
+NORMAL_SECONDS: Final = (577.0, 289.0, *(116.2,) * 3, *(97.0,) * 15, *(77.8,) * 8)
+"""Of the normal recordings of a simulated machine: long ones, for enrolments of few; many, for their differences."""
+
+LONG_SECTION: Final = 6
+LONG_KINDS: Final = ("fan", "valve")
+LONG_SECONDS: Final = (*(481.0,) * 20, *(77.8,) * 8)
+"""One more section of these types, without noise, has twenty long recordings, for enrolments of a thousand windows."""
+
+FAULTS_EACH: Final = 2
+FAULT_SECONDS: Final = 39.4
+SEVERITIES: Final = (0.3, 1.0)
+
+SEED: Final = 11
+
+SIMULATED_SNR_DB: Final = (-6.0, 6.0)
+REAL_SNR_DB: Final = -6.0
+"""Of a machine to the noise that is laid over it; each real machine in long recordings is there without and with it."""
+
+NOISE_SHARES: Final = 4
+"""Each recording's noise is a quarter of the noise recordings, in an order of its own: weather changes."""
+
+NAMED_FILE: Final = re.compile(r"(?P<machine>\w+?)_(?P<label>normal|faulty)_\d+")
+
+Sound = Callable[[], FloatArray]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the windows of one machine measured, no two of which overlap.
+
+    family     machines that are left out together
+    condition  (B,), how it ran, as far as anybody knows
+    faulty     (B,)
+    """
+
+    name: str
+    family: str
+    windows: NormalWindows
+    condition: NDArray[np.str_]
+    faulty: NDArray[np.bool_]
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether it is one of the simulator's."""
+        return self.name.startswith("simulated")
+
+
+@dataclass(frozen=True)
+class _Take:
+    """Sound without a gap: a recording, or a part of one, that has not been heard yet."""
+
+    sound: Sound
+    recording: str
+    condition: str = ""
+    faulty: bool = False
+
+
+@dataclass(frozen=True)
+class _Unheard:
+    name: str
+    family: str
+    takes: Sequence[_Take]
+
+
+def machines(ear: Ear, data: Sequence[Path], noise: Sequence[Path], folder: Path) -> list[Machine]:
+    """Return all machines, real ones first; hear those that are not in `folder` yet, and leave them there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pool = [path for root in noise for path in find_audio(root)]
+    found = [*_real(data, pool), *_simulated(pool)]
+    return [_heard(ear, one, folder) for one in tqdm(found, unit="machine")]
+
+
+# --- Which there are ---
+
+
+def _real(data: Sequence[Path], pool: Sequence[Path]) -> Iterator[_Unheard]:
+    for root in data:
+        named = {path: found for path in find_audio(root) if (found := NAMED_FILE.fullmatch(path.stem))}
+        if not named:
+            yield from _of_layout(root)
+            continue
+        for snr_db in (None, REAL_SNR_DB):
+            for machine in sorted({found["machine"] for found in named.values()}):
+                name = machine + ("" if snr_db is None else " noisy")
+                takes = [
+                    _Take(
+                        _noisy(_read(path), pool, snr_db, name + path.stem), path.stem, "", found["label"] == "faulty"
+                    )
+                    for path, found in named.items()
+                    if found["machine"] == machine
+                ]
+                yield _Unheard(name, root.name, takes)
+
+
+def _of_layout(root: Path) -> Iterator[_Unheard]:
+    """Yield the sections of a DCASE layout."""
+    takes: defaultdict[str, list[_Take]] = defaultdict(list)
+    for one in read_layout([root]):
+        if one.label is not None:
+            takes[one.name].append(_Take(_read(one.path), one.recording, "", one.label == "anomaly"))
+    for name, own in sorted(takes.items()):
+        yield _Unheard(name, root.name, own)
+
+
+def _simulated(pool: Sequence[Path]) -> Iterator[_Unheard]:
+    for section in (LONG_SECTION, *range(SECTIONS)):
+        for kind in LONG_KINDS if section == LONG_SECTION else KINDS:
+            name = f"simulated {kind} {section:02d}" + (" noisy" if section % 2 else "")
+            rng = np.random.default_rng(zlib.crc32(name.encode()))
+            snr_db = float(rng.uniform(*SIMULATED_SNR_DB)) if section % 2 else None
+            lengths = LONG_SECONDS if section == LONG_SECTION else NORMAL_SECONDS
+            planned: list[tuple[str, float, str | None, float]] = [(f"n{i}", x, None, 0) for i, x in enumerate(lengths)]
+            for fault in KINDS[kind].faults:
+                severities = rng.uniform(*SEVERITIES, FAULTS_EACH)
+                planned += [(f"{fault}{i}", FAULT_SECONDS, fault, float(x)) for i, x in enumerate(severities)]
+            takes = []
+            for title, seconds, kind_of_fault, severity in planned:
+                scene = Scene(machine=kind, section=section, domain="source", name=title, seed=SEED)
+                sound = _noisy(_made(scene, seconds, kind_of_fault, severity), pool, snr_db, name + title)
+                takes.append(_Take(sound, title, str(scene.operating_point), kind_of_fault is not None))
+            yield _Unheard(name, kind, takes)
+
+
+# --- Their sound ---
+
+
+def _made(scene: Scene, seconds: float, fault: str | None, severity: float) -> Sound:
+    return lambda: clip(scene, seconds=seconds, fault=fault, severity=severity)
+
+
+def _read(path: Path) -> Sound:
+    return lambda: np.concatenate(list(read_blocks(path, block_samples=1 << 16)))
+
+
+def _noisy(sound: Sound, pool: Sequence[Path], snr_db: float | None, name: str) -> Sound:
+    """Return the sound with noise over it, so many dB above it if negative; which noise, `name` draws."""
+    if snr_db is None:
+        return sound
+
+    def heard() -> FloatArray:
+        machine, rng = sound(), np.random.default_rng(zlib.crc32(name.encode()))
+        own = pool[int(rng.integers(NOISE_SHARES)) :: NOISE_SHARES]
+        pieces = [_read(own[i])() for i in rng.permutation(len(own))]
+        noise = np.resize(np.concatenate([piece / max(float(piece.std()), 1e-4) for piece in pieces]), machine.size)
+        together = machine + noise * float(machine.std()) * 10 ** (-snr_db / 20)
+        return np.clip(0.3 * together, -1, 1).astype(np.float32)
+
+    return heard
+
+
+# --- What they measure ---
+
+
+def _heard(ear: Ear, machine: _Unheard, folder: Path) -> Machine:
+    path = folder / f"{machine.name.replace('/', '-').replace(' ', '-')}.npz"
+    if not path.exists():
+        windows = normal_windows(ear, [_stretch(ear, take) for take in machine.takes])
+        if windows is None:
+            raise SystemExit(f"{machine.name}: no sound: expected recordings that are longer than a window")
+        windows = windows.take(windows.apart)
+        part = path.with_suffix(".part.npz")
+        np.savez(part, texture=windows.texture, bands=windows.bands, recording=np.array(windows.recording))
+        part.replace(path)
+    with np.load(path) as stored:
+        texture, bands, recording = stored["texture"], stored["bands"], stored["recording"].tolist()
+    none = np.empty((len(bands), 0), np.float32)
+    takes = {take.recording: take for take in machine.takes}
+    return Machine(
+        machine.name,
+        machine.family,
+        NormalWindows(
+            domain=["source"] * len(bands),
+            embedding=none,
+            texture=texture,
+            logits=none,
+            bands=bands,
+            recording=recording,
+            apart=np.ones(len(bands), np.bool_),
+            trained_on=np.zeros(len(bands), np.bool_),
+            series=np.arange(len(bands)),
+        ),
+        condition=np.array([takes[name].condition for name in recording]),
+        faulty=np.array([takes[name].faulty for name in recording]),
+    )
+
+
+def _stretch(ear: Ear, take: _Take) -> Stretch:
+    """Return what a take measures, as of a file of 16 bits."""
+    ear.reset()
+    sound = (np.rint(take.sound() * 32767) / 32768).astype(np.float32)
+    return Stretch(take.recording, [heard for heard in ear.feed(sound) if heard.fault is None])
