@@ -95,7 +95,7 @@ def enrolled(tmp_path_factory: pytest.TempPathFactory) -> Detector:
         sound = rng.normal(0, 0.02, 50 * 16_000) + 0.02 * np.sin(2 * np.pi * 100 * np.arange(50 * 16_000) / 16_000)
         soundfile.write(folder / f"normal_{i}.wav", sound, 16_000)
     base = detectors.read(DEMO / "detector")
-    return enroll("hum", sorted(folder.glob("*.wav")), base, folder / "detector")
+    return enroll("hum", sorted(folder.glob("*.wav")), base, folder / "detector", limits=True)
 
 
 def test_an_absurdly_loud_change_is_always_reported(enrolled: Detector) -> None:

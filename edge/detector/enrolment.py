@@ -384,12 +384,13 @@ def enroll(
     promise: Promise | None = None,
     pickup: Pickup = AS_IT_IS,
     *,
-    limits: bool = True,
+    limits: bool = False,
 ) -> Detector:
     """Write a new detector for machine `name`, from its normal recordings and the network of `base`.
 
     promise: what its threshold is to keep; else the rate a window of `base`.
-    pickup: channel and gain of the recordings, which the detector remembers. limits: find out what it would hear.
+    pickup: channel and gain of the recordings, which the detector remembers.
+    limits: find out what it would hear, too, which takes some seconds.
     Raises EarshotError that says how much sound there must be.
     """
     windows = measure_normal(base.ear(), [recording_of(path, pickup) for path in recordings])
