@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from edge.judge.ordinary import (
-    LEAST_SPREAD,
+    LEAST_BETWEEN,
     MANY_FREEDOM,
     PRIOR,
     Ordinary,
@@ -33,8 +33,8 @@ WORLD: Prior = replace(
     PRIOR,
     few_offset=0.0,
     few_slope=0.0,
-    few_variance=2 * BETWEEN**2,
-    between_share=1.0,
+    few_variance=2 * BETWEEN**2 - LEAST_BETWEEN**2,
+    between_share=1 - (LEAST_BETWEEN / BETWEEN) ** 2,
     level_freedom=30.0,
     spread_offset=0.0,
     spread_slope=0.0,
@@ -119,7 +119,7 @@ def test_few_windows_of_one_recording_count_as_few(rng: np.random.Generator) -> 
     apart = ordinary(far, near, np.arange(14), PRIOR)
     assert alone.trust == 0
     assert apart.trust > 0.5
-    assert alone.level_deviation**2 == pytest.approx(LEAST_SPREAD**2 + PRIOR.few_variance)
+    assert alone.level_deviation**2 == pytest.approx(LEAST_BETWEEN**2 + PRIOR.few_variance)
     assert alone.threshold(0.01) > apart.threshold(0.01)
 
 

@@ -28,8 +28,11 @@ DRIFT_SHARE: Final = 0.04
 """Of the variance of single hops, what no average within a recording removes."""
 
 LEAST_SPREAD: Final = 0.05
-"""Deviation of log scores below which windows are copies of each other (an ordinary one: 0.1 to 0.3), and by which
-recordings differ however many there are."""
+"""Deviation of log scores below which windows are copies of each other (an ordinary one: 0.1 to 0.3)."""
+
+LEAST_BETWEEN: Final = 0.1
+"""Deviation of log scores by which recordings differ, however many there are and however alike they look: the least
+that was seen of real machines (0.1 to 0.45)."""
 
 GREATEST_BETWEEN: Final = 0.5
 """Variance between recordings beyond which it is an odd recording and no spread."""
@@ -162,7 +165,7 @@ def expected(heard: Observed, prior: Prior) -> Ordinary:
     trust = (heard.n_recordings - 1) / (heard.n_recordings - 1 + prior.trusted_recordings)
     deviation = heard.within * math.exp(prior.spread_offset + prior.spread_slope / heard.n_windows)
     few = prior.few_offset + prior.few_slope * math.log(deviation)
-    variance = LEAST_SPREAD**2 + prior.few_variance / heard.n_recordings + trust * prior.between_share * heard.between
+    variance = LEAST_BETWEEN**2 + prior.few_variance / heard.n_recordings + trust * prior.between_share * heard.between
     return Ordinary(
         level=heard.near + trust * heard.gap + (1 - trust) ** 2 * few,
         level_deviation=math.sqrt(variance),
