@@ -42,10 +42,10 @@ def test_the_threshold_is_the_detectors_or_the_configurations() -> None:
 
 def test_a_score_that_the_detector_does_not_have_is_refused() -> None:
     section = SECTION
-    assert "confidence" in section.calibration
+    assert "texture" in section.calibration
     bare = replace(section, calibration={"fused": section.calibration["fused"]})
-    with pytest.raises(ConfigError, match=r"event\.score: confidence: expected one of fused"):
-        Judge(EventSettings(score="confidence"), DETECTOR, bare)
+    with pytest.raises(ConfigError, match=r"event\.score: texture: expected one of fused"):
+        Judge(EventSettings(score="texture"), DETECTOR, bare)
 
 
 def test_sound_that_cannot_be_trusted_ends_an_episode_and_is_none() -> None:

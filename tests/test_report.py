@@ -447,8 +447,8 @@ def test_what_the_detector_is_stands_in_the_report(demo: ReportContent, demo_pag
 
     assert detector.card.name in page.text
     assert detector.sha256 in page.text
-    assert f"{detector.card.training['clips']} normal clips" in page.text
-    assert "preset: streaming" in page.text
+    assert f"the network of general, {detector.card.training['windows']} windows" in page.text
+    assert "preset streaming" in page.text
     assert demo.promised == detector.card.false_alarm_rate
 
 

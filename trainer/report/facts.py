@@ -25,6 +25,8 @@ def facts_of(detector: Detector) -> Facts:
         ("score", f"{card.score}, chosen without test labels"),
         ("false alarms promised", _promise(card)),
     ]
+    if "enrolled_on" in training:
+        rows.append(("enrolled on", f"the network of {training['enrolled_on']}, {training['windows']} windows"))
     if "clips" in training:
         rows.append(("trained on", f"{training['clips']} normal clips"))
     if "sha256" in training:
