@@ -16,7 +16,7 @@ from tests.conftest import DEMO
 
 DETECTOR = detectors.read(DEMO / "detector")
 SECTION = DETECTOR.section(None)
-LEARNT = Learnt(3.25, 0.1, 0.02, 0.01, ((0.1, 0.01), (0.2, 0.02)))
+LEARNT = Learnt(3.25, -0.1, 0.02, 0.01, ((0.1, 0.01), (0.2, 0.02)))
 
 
 def judge(settings: EventSettings | None = None) -> Judge:
