@@ -10,12 +10,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch: the train extra is not installed")
 
+from edge import detector as detectors  # noqa: E402
 from edge.detector import enroll, verify  # noqa: E402
 from edge.ear import Ear, Frontend, FrontendSettings, HopPlan, Model, Samples  # noqa: E402
 from edge.errors import DetectorError, EarshotError  # noqa: E402
 from export.bundle import export_texture  # noqa: E402
 from export.gate import check_runtime  # noqa: E402
 from export.graph import write_onnx  # noqa: E402
+from tests.conftest import Ran  # noqa: E402
 from trainer import runs  # noqa: E402
 from trainer.network import Network, NetworkSettings  # noqa: E402
 from trainer.recipe import Recipe  # noqa: E402
@@ -107,7 +109,9 @@ def run(network: Network, tmp_path: Path, write_wav: WriteWav, rng: np.random.Ge
     return folder
 
 
-def test_a_machine_is_enrolled_on_a_texture(run: Path, tmp_path: Path, write_wav: WriteWav) -> None:
+def test_a_machine_is_enrolled_on_a_texture(
+    run: Path, tmp_path: Path, write_wav: WriteWav, earshot: Callable[..., Ran]
+) -> None:
     base = export_texture(run, tmp_path / "general", name="general", false_alarm_rate=0.02)
     assert not base.sections
     assert base.card.metrics["largest_differences"].keys() >= {"texture", "blocks of 7919"}
@@ -116,7 +120,10 @@ def test_a_machine_is_enrolled_on_a_texture(run: Path, tmp_path: Path, write_wav
 
     rng = np.random.default_rng(1)
     normal = [write_wav(f"normal/{i}.wav", gusts(rng, 10)) for i in range(12)]
-    enrolled = enroll("fan", normal, base, tmp_path / "fan")
+    output = tmp_path / "fan"
+    ran = earshot("enroll", "fan", "--from", normal[0].parent, "--detector", base.path, "--output", output)
+    assert ran.code == 0, ran.stderr
+    enrolled = detectors.read(output)
     verify(enrolled)
     assert set(enrolled.section(None).statistics.typical) == {"texture", "levels", "quiet"}
     assert enrolled.card.false_alarm_rate == 0.02

@@ -24,7 +24,12 @@ def golden_scores(detector: Detector, section: str) -> Golden:
 
 
 def verify(detector: Detector) -> None:
-    """Replay the golden recording. Raises DetectorError that says which window differs and by how much."""
+    """Replay the golden recording. Raises DetectorError that says which window differs and by how much.
+
+    A detector without a machine scores nothing, and passes: what is enrolled on it has golden scores of this computer.
+    """
+    if not detector.sections:
+        return
     expected = detector.card.golden
     if expected is None:
         raise DetectorError(f"{detector.path}: no golden scores in detector.json: expected those of golden.flac")
