@@ -44,7 +44,7 @@ from edge.detector.naming import (
     whole_of,
 )
 from edge.detector.sections import Section
-from edge.detector.trial import proven
+from edge.detector.trial import Trials
 
 __all__ = [
     "BLOCK_SAMPLES",
@@ -63,6 +63,7 @@ __all__ = [
     "SectionCard",
     "Split",
     "Stretch",
+    "Trials",
     "enroll",
     "enroll_windows",
     "file_sha256",
@@ -76,7 +77,6 @@ __all__ = [
     "normal_windows",
     "only_normal",
     "parse_name",
-    "proven",
     "read",
     "readings_of",
     "score_file",

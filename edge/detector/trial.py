@@ -15,11 +15,12 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, MutableSet, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from edge.detector.folder import Detector, digest_of, read
 from edge.detector.golden import Played, verify
@@ -40,43 +41,45 @@ _MOST_ANSWER_BYTES: Final = 65_536
 _COMMAND: Final = (sys.executable, "-P", "-c", "from edge.detector.trial import main; main()")
 
 
-def proven(
-    paths: Iterable[Path],
-    known: MutableSet[str],
-    models: MutableMapping[str, Model],
-    *,
-    cancelled: Callable[[], bool] = lambda: False,
-    seconds: float = SECONDS,
-) -> dict[Path, Detector]:
-    """Return the detectors that lie there, each of which has proved itself (edge/detector/golden.py).
+class Trials:
+    """Opens detectors that have proved themselves (edge/detector/golden.py), and remembers which bytes have."""
 
-    known    check sums of those that have done so before; what passes is added
-    models   networks that are open, by theirs; what is opened is added
-    Raises DetectorError with every folder that fails, a line each, and why; or because it was cancelled.
-    """
-    digests = {path: digest_of(path) for path in dict.fromkeys(paths)}
-    first = {digest: path for path, digest in reversed(digests.items())}
-    _try([path for digest, path in first.items() if digest not in known], known, cancelled, seconds)
+    def __init__(self, seconds: float = SECONDS) -> None:
+        """seconds: for one detector, at most."""
+        self._seconds = seconds
+        self._passed: set[str] = set()
+        self._models: MutableMapping[str, Model] = WeakValueDictionary()
 
-    detectors = {digest: read(path, models) for digest, path in first.items()}
-    for detector in detectors.values():
-        if detector.sha256 not in known:
-            raise DetectorError(f"{shown(detector.path)}: was changed while it was read: expected it to stay as it is")
-    return {path: replace(detectors[digest], path=path) for path, digest in digests.items()}
+    def open(self, paths: Iterable[Path], cancelled: Callable[[], bool] = lambda: False) -> dict[Path, Detector]:
+        """Return the detectors that lie there, each opened once however many name it. Machines of a network share it.
 
+        cancelled: asked now and then whether anybody waits yet.
+        Raises DetectorError with every folder that fails, a line each, and why; or because it was cancelled.
+        """
+        digests = {path: digest_of(path) for path in dict.fromkeys(paths)}
+        first = {digest: path for path, digest in reversed(digests.items())}
+        self._try([path for digest, path in first.items() if digest not in self._passed], cancelled)
 
-def _try(paths: Sequence[Path], known: MutableSet[str], cancelled: Callable[[], bool], seconds: float) -> None:
-    """Add the check sums of those that pass to `known`. Raises DetectorError for the others."""
-    faults: list[str] = []
-    while paths:
-        verdicts = list(_verdicts(paths, cancelled, seconds))
-        if cancelled():
-            raise DetectorError("given up, because nobody waits for it any more")
-        known |= {verdict["sha256"] for verdict in verdicts if "sha256" in verdict}
-        faults += [str(verdict["error"]) for verdict in verdicts if "error" in verdict]
-        paths = paths[len(verdicts) :]  # where one ended the child, another goes on after it
-    if faults:
-        raise DetectorError("\n".join(faults))
+        detectors = {digest: read(path, self._models) for digest, path in first.items()}
+        for digest, detector in detectors.items():
+            if detector.sha256 != digest or digest not in self._passed:
+                raise DetectorError(
+                    f"{shown(detector.path)}: was changed while it was read: expected it to stay as it is"
+                )
+        return {path: replace(detectors[digest], path=path) for path, digest in digests.items()}
+
+    def _try(self, paths: Sequence[Path], cancelled: Callable[[], bool]) -> None:
+        """Remember which pass. Raises DetectorError for the others."""
+        faults: list[str] = []
+        while paths:
+            verdicts = list(_verdicts(paths, cancelled, self._seconds))
+            if cancelled():
+                raise DetectorError("given up, because nobody waits for it any more")
+            self._passed |= {verdict["sha256"] for verdict in verdicts if "sha256" in verdict}
+            faults += [str(verdict["error"]) for verdict in verdicts if "error" in verdict]
+            paths = paths[len(verdicts) :]  # where one ended the child, another goes on after it
+        if faults:
+            raise DetectorError("\n".join(faults))
 
 
 def _verdicts(paths: Sequence[Path], cancelled: Callable[[], bool], seconds: float) -> Iterator[dict[str, str]]:

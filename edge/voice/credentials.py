@@ -7,7 +7,7 @@ import ssl
 from pathlib import Path
 from typing import Final
 
-from edge.config import TlsSettings, secret_path
+from edge.config import MqttSettings, TlsSettings, secret_path
 from edge.errors import ConfigError, EarshotError
 from edge.files import read_plain
 
@@ -54,6 +54,14 @@ def tls_context(tls: TlsSettings) -> ssl.SSLContext:
             files = f"mqtt.tls.certificate_file {tls.certificate_file}, key_file {tls.key_file}"
             raise EarshotError(f"{files}: {in_words(error)}") from error
     return context
+
+
+def check_credentials(mqtt: MqttSettings) -> None:
+    """Raise EarshotError for a password, an authority or a certificate that cannot be read now."""
+    if mqtt.password_file is not None:
+        password_in(mqtt.password_file)
+    if mqtt.tls.enabled:
+        tls_context(mqtt.tls)
 
 
 def _plain(file: Path) -> Path:
