@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
