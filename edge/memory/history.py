@@ -145,6 +145,7 @@ class Diary:
         self._minute = Minute(layout, hop_seconds)
         self._lock = threading.Lock()
         self._waiting: deque[Rows] = deque()
+        self._n_kept = 0
 
     def hear(self, heard: Heard) -> None:
         """Take a moment."""
@@ -175,8 +176,8 @@ class Diary:
             return
         with self._lock:
             self._waiting.append(row)
-            n_waiting = len(self._waiting)
-        if n_waiting % BATCH_MINUTES == 0:
+        self._n_kept += 1
+        if self._n_kept % BATCH_MINUTES == 0:
             self._history.due(self)
 
 
