@@ -9,6 +9,7 @@ becomes a message elsewhere, in a thread a source, which nothing makes wait:
     telling      to whom each of these is said, and when         -> publisher, clips, journal, who reads along
     payloads     and in which words                              -> JSON, as in edge/schemas/
     remembered   what its judge has learnt, from start to start  -> notes
+    minutes      what happens there, each minute in numbers      -> history
 
 What a person asks for goes the other way: publisher -> daemon -> listener -> asked, and with the next block to hearing.
 """
@@ -32,7 +33,7 @@ from edge.daemon.opening import openers
 from edge.daemon.payloads import Record
 from edge.detector import Detector
 from edge.errors import ConfigError, EarshotError
-from edge.memory import ClipStore, Notes
+from edge.memory import ClipStore, History, Notes
 from edge.voice import Command, Publisher, Snapshot, metrics
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ TICK_SECONDS: Final = 0.5
 JOIN_SECONDS: Final = 0.1
 
 CLIPS_SECONDS: Final = 1.0
-"""For the last clips at the end; systemd waits 5 s for all of us."""
+"""For the last minutes, and the last clips, at the end; systemd waits 5 s for all of us."""
 
 
 class Daemon:
@@ -62,16 +63,20 @@ class Daemon:
         self._stop = threading.Event()
         self._failure: Exception | None = None
         self._started = time.monotonic()
+        state = config.state_path
+        self._clips = ClipStore(config.evidence, state / "evidence") if state else None
+        self._notes = Notes(state / "learnt" if state else None)
         self._publisher = Publisher(
             config.mqtt,
             node=config.node_name,
             sources=[source.name for source in config.sources],
-            state_path=config.state_path,
+            state_path=state,
             on_command=self._obey,
+            pictures=self._clips is not None and config.evidence.privacy != "off",
+            notebook=Notes(state / "announced" if state else None),
         )
         opened = openers(config.sources)
-        self._clips = ClipStore(config.evidence, config.state_path / "evidence") if config.state_path else None
-        self._notes = Notes(config.state_path / "learnt" if config.state_path else None)
+        self._history = _history(config)
         self._listeners = [
             Listener(
                 source,
@@ -80,6 +85,7 @@ class Daemon:
                 opened[source.name],
                 self._publisher,
                 self._clips,
+                self._history,
                 self._notes,
                 self._stop,
                 on_record,
@@ -106,6 +112,8 @@ class Daemon:
         self._publisher.start()
         if self._clips:
             self._clips.start()
+        if self._history:
+            self._history.start()
         threads = [threading.Thread(target=self._guard, args=(each,), name=each.name) for each in self._listeners]
         for thread in threads:
             thread.start()
@@ -121,6 +129,8 @@ class Daemon:
             self._stop.set()
             self._end_sources(threads)
             self._notes.close(CLIPS_SECONDS)
+            if self._history:
+                self._history.close(CLIPS_SECONDS)
             if self._clips:
                 self._clips.close(CLIPS_SECONDS)
             self._publisher.health(self._health())
@@ -221,3 +231,10 @@ class Daemon:
             clips_bytes=self._clips.clips_bytes if self._clips else 0,
             written_bytes=metrics.written_bytes(),
         )
+
+
+def _history(config: Config) -> History | None:
+    if config.state_path is None or not config.memory.days:
+        return None
+    folder = config.state_path / "history"
+    return History(config.memory, folder, min_free_megabytes=config.evidence.min_free_megabytes)

@@ -21,6 +21,7 @@ from edge.daemon.asked import Asked
 from edge.daemon.happening import Commanded, Happening, Moment, Standing
 from edge.daemon.hearing import Hearing
 from edge.daemon.lasting import LastingSource, Lost
+from edge.daemon.minutes import Minutes
 from edge.daemon.notify import Progress
 from edge.daemon.opening import pickup_of
 from edge.daemon.payloads import Origin, Record
@@ -29,7 +30,7 @@ from edge.daemon.telling import Telling
 from edge.detector import Detector, Reading
 from edge.errors import EarshotError, shown
 from edge.judge import Event, Provisional
-from edge.memory import ClipStore, Evidence, Notes
+from edge.memory import ClipStore, Evidence, History, Notes
 from edge.source import SAMPLE_RATE_HZ, Block, Source
 from edge.voice import Command, Publisher, SourceSnapshot
 
@@ -75,6 +76,7 @@ class Listener:
         open_source: Callable[[], Source],
         publisher: Publisher,
         clips: ClipStore | None,
+        history: History | None,
         notes: Notes,
         stop: threading.Event,
         on_record: Callable[[Record], None] | None,
@@ -99,6 +101,7 @@ class Listener:
             stop=stop,
             on_record=on_record,
         )
+        self._minutes = Minutes(history, self.name, detector, section, judge) if history else None
         self._tally = Tally()
         self.defect: str | None = None
 
@@ -111,6 +114,8 @@ class Listener:
                     self.lose(each)
                 else:
                     self._hear(each)
+        if self._minutes is not None:
+            self._minutes.end()
 
     def lose(self, lost: Lost) -> None:
         """Nothing more is heard: close the episode, and say so."""
@@ -206,7 +211,9 @@ class Listener:
         publisher.answer(self.name, type(command).__name__.lower(), ok=False, words=why)
 
     def _tell(self, happened: Iterable[Happening]) -> None:
-        """Let everybody know who looks on: here a memory or a page would be told, too."""
+        """Let everybody know who looks on: here a page would be told, too."""
         for happening in happened:
             self._tally.count(happening)
+            if self._minutes is not None:
+                self._minutes.hear(happening)
             self._telling.tell(happening)

@@ -17,13 +17,14 @@ from edge.judge import Domain, ScoreName, Scorer
 
 @dataclass(frozen=True)
 class Reading:
-    """The scores of one window, none where the sound cannot be trusted, and its `band_levels`."""
+    """The scores of one window, none where the sound cannot be trusted, its `band_levels`, and all that it measured."""
 
     end_sample: int
     scores: Mapping[ScoreName, float]
     band_level: FloatArray = field(repr=False)
     level_dbfs: float
     fault: str | None = None
+    measured: Measurement | None = field(default=None, repr=False)
 
 
 class Line:
@@ -57,4 +58,4 @@ class Line:
             scores = {name: float(value[0]) for name, value in measured.items()}
             if broken := [f"{name} {score}" for name, score in scores.items() if not math.isfinite(score)]:
                 raise DetectorError(f"{self._whose} scores {', '.join(broken)}: expected a number")
-        return Reading(heard.end_sample, scores, band_levels(heard.bands), heard.level_dbfs, heard.fault)
+        return Reading(heard.end_sample, scores, band_levels(heard.bands), heard.level_dbfs, heard.fault, heard)
