@@ -1,0 +1,30 @@
+"""Wheels of this checkout and of all that it needs, for boxes without a network."""
+
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+
+_GLIBC: Final = ("2_28", "2_27", "2_26", "2_24", "2_17", "2_12", "2_5")
+"""Older than that of any Debian that has a Python we run on."""
+
+
+def fill(folder: Path, python: str) -> None:
+    """Lay wheels for a Python, such as 3.13, on this machine's processor into a folder."""
+    pip = [sys.executable, "-m", "pip", "--quiet"]
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if python == own:
+        _run([*pip, "wheel", "--wheel-dir", str(folder), f"{ROOT}[web]"])
+        return
+    _run([*pip, "wheel", "--no-deps", "--wheel-dir", str(folder), str(ROOT)])
+    (earshot,) = folder.glob("earshot-*.whl")
+    platforms = [f"--platform=manylinux_{glibc}_{platform.machine()}" for glibc in _GLIBC]
+    its = [f"--python-version={python}", "--implementation=cp", *platforms, "--only-binary=:all:"]
+    _run([*pip, "download", *its, "--dest", str(folder), f"{earshot}[web]"])
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
