@@ -11,7 +11,7 @@
 """
 
 from edge.detector import folder
-from edge.detector.archive import BLOCK_SAMPLES, FileScore, judge_file, readings_of, score_file
+from edge.detector.archive import BLOCK_SAMPLES, FileScore, judge_file, readings_of, score_file, score_through
 from edge.detector.enrolment import (
     NETWORK_HEADING,
     Promise,
@@ -74,6 +74,7 @@ __all__ = [
     "read",
     "readings_of",
     "score_file",
+    "score_through",
     "section_of",
     "verify",
     "weekly_text",

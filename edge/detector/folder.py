@@ -262,7 +262,7 @@ def write(
     check: called with the finished folder before it gets its name; raises to refuse it, and may return the card to
     store instead (with the golden scores that only the finished folder can give).
     """
-    path = path.absolute()
+    path = Path(os.path.realpath(path))  # a link stays one: it may be how an installation names its newest detector
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not (path / "detector.json").exists():
         raise DetectorError(f"{path}: exists and is no detector folder: expected a new name")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edge.detector.folder import Detector, Section
-from edge.ear import Ear, FloatArray, Measurement, Samples, band_levels
+from edge.ear import Ear, FloatArray, HopPlan, Measurement, Samples, band_levels
 from edge.judge import Domain, ScoreName, Scorer
 
 
@@ -26,25 +26,33 @@ class Reading:
 class Line:
     """Samples to readings of one section: an `Ear` and a `Scorer`."""
 
-    def __init__(self, detector: Detector, section: Section, domain: Domain | None = None) -> None:
-        self.plan = detector.plan
-        self._ear = Ear(detector.model, detector.plan)
+    def __init__(self, detector: Detector, section: Section) -> None:
+        self.ear = Ear(detector.model, detector.plan)
         self._scorer = Scorer(section.statistics)
-        self._domain = domain
+
+    @property
+    def plan(self) -> HopPlan:
+        """How a stream is cut into windows."""
+        return self.ear.plan
 
     def reset(self) -> None:
         """Forget the past, after every gap."""
-        self._ear.reset()
+        self.ear.reset()
 
     def feed(self, samples: Samples) -> list[Reading]:
         """Take mono samples, shape (T,), of any length; return the readings of the windows that they completed."""
-        return [self._read(measurement) for measurement in self._ear.feed(samples)]
+        return [self._read(measurement) for measurement in self.ear.feed(samples)]
+
+    def scores(self, heard: Measurement, domain: Domain | None = None) -> Mapping[ScoreName, float]:
+        """Return every score of a window; none where its sound cannot be trusted.
+
+        domain: which normal sound it is held against; the nearest where nobody knows. Raises ValueError for a domain
+        that the section has never heard.
+        """
+        if heard.fault is not None:
+            return {}
+        one = (heard.embedding[None], heard.texture[None], heard.logits[None], heard.bands[None])
+        return {name: float(value[0]) for name, value in self._scorer(*one, domain).items()}
 
     def _read(self, heard: Measurement) -> Reading:
-        scores: Mapping[ScoreName, float] = {}
-        if heard.fault is None:
-            measured = self._scorer(
-                heard.embedding[None], heard.texture[None], heard.logits[None], heard.bands[None], self._domain
-            )
-            scores = {name: float(value[0]) for name, value in measured.items()}
-        return Reading(heard.end_sample, scores, band_levels(heard.bands), heard.level_dbfs, heard.fault)
+        return Reading(heard.end_sample, self.scores(heard), band_levels(heard.bands), heard.level_dbfs, heard.fault)

@@ -10,6 +10,8 @@
               next.state.*                the cache to pass with the next hops, in the order of the inputs
 
 N and m may each be free or fixed by the graph; a graph with m fixed is stepped hop by hop. The numbers are the same.
+A graph whose only state is `state.frames`, (N, 1, M, W - 16), and that has no early map, computes windows of W frames
+whole: it need run only where a window is wanted.
 """
 
 import os
@@ -33,6 +35,7 @@ import onnxruntime
 Cache = tuple[NDArray[np.float32], ...]
 
 _STATE: Final = "state."
+_FRAMES: Final = "state.frames"
 
 
 class Heard(NamedTuple):
@@ -71,10 +74,17 @@ class Model:
         )
         self._state_shapes = [inputs[name][1:] for name in self._state_names]
         self._takes_many_hops = not isinstance(inputs["features"][3], int)
+        is_whole = self._state_names == [_FRAMES] and not self.texture_shape[0]
+        self.whole_frames = int(inputs[_FRAMES][3]) + HOP_FRAMES if is_whole else None
 
     def empty_cache(self, n_streams: int = 1) -> Cache:
         """Return the cache of streams that have heard nothing."""
         return tuple(np.zeros((n_streams, *shape), np.float32) for shape in self._state_shapes)
+
+    def of_window(self, window: Features) -> Heard:
+        """Return what a graph that computes windows whole gives of one, (M, whole_frames): one stream, one hop."""
+        past, newest = window[:, :-HOP_FRAMES], window[:, -HOP_FRAMES:]
+        return self(newest[np.newaxis], (past[np.newaxis, np.newaxis],))[0]
 
     def __call__(self, features: Features, cache: Cache) -> tuple[Heard, Cache]:
         """Step N streams by m hops; return what they give, and the next cache.
