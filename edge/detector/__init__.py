@@ -4,7 +4,8 @@
     line         samples to readings of one of its sections: ear and scorer
     judge        readings to episodes: which score decides, and at which threshold
     golden       whether it still gives what it gave where it was made
-    enrolment    a new one, from normal sound
+    measuring    normal recordings to what their windows measure; `rows` holds it
+    enrolment    a new one, from that
     limits       which changes to that sound it would report
 
 `archive` feeds recordings to a line, and `naming` knows what their names say.
@@ -15,14 +16,9 @@ from edge.detector.archive import BLOCK_SAMPLES, FileScore, judge_file, readings
 from edge.detector.enrolment import (
     NETWORK_HEADING,
     Promise,
-    Recording,
-    Stretch,
     enroll,
     enroll_windows,
     learn_section,
-    measure,
-    measure_normal,
-    normal_windows,
     weekly_text,
 )
 from edge.detector.folder import Card, Detector, Section, SectionCard, file_sha256, read, write
@@ -30,6 +26,7 @@ from edge.detector.golden import golden_scores, verify
 from edge.detector.judge import Judge
 from edge.detector.limits import would_hear, would_hear_text
 from edge.detector.line import Line, Reading
+from edge.detector.measuring import Recording, Stretch, measure, measure_normal, normal_windows
 from edge.detector.naming import (
     Label,
     Named,
