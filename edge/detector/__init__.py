@@ -37,6 +37,7 @@ from edge.detector.naming import (
     section_of,
     whole_of,
 )
+from edge.detector.sound import Recordings
 
 __all__ = [
     "BLOCK_SAMPLES",
@@ -51,6 +52,7 @@ __all__ = [
     "Promise",
     "Reading",
     "Recording",
+    "Recordings",
     "Section",
     "SectionCard",
     "Split",

@@ -18,6 +18,8 @@ from edge.config import EventSettings
 from edge.detector.folder import Card, Detector, LimitCard, Section, SectionCard, WeeklyCard, read, write
 from edge.detector.golden import golden_scores
 from edge.detector.limits import would_hear, would_hear_text
+from edge.detector.measuring import measure_normal, recording_of
+from edge.detector.sound import Recordings, Sound
 from edge.ear import HopPlan
 from edge.errors import EarshotError
 from edge.judge import (
@@ -169,7 +171,9 @@ def enroll(
     Raises EarshotError that says how much sound there must be.
     """
     windows = measure_normal(base.ear(), [recording_of(path, pickup) for path in recordings])
-    return enroll_windows(name, windows, base, output, promise, pickup, recordings if limits else ())
+    return enroll_windows(
+        name, windows, base, output, promise, pickup, Recordings(recordings, pickup) if limits else None
+    )
 
 
 def enroll_windows(
@@ -179,11 +183,11 @@ def enroll_windows(
     output: Path,
     promise: Promise | None = None,
     pickup: Pickup = AS_IT_IS,
-    recordings: Sequence[Path] = (),
+    sound: Sound | None = None,
 ) -> Detector:
     """Do as `enroll` with what was measured already, on the network of `base`.
 
-    recordings: what was measured, all of it and in that order, to find out what would be heard of changes to it.
+    sound: what was measured, to find out what would be heard of changes to it.
     """
     promise = promise or Promise(base.card.false_alarm_rate)
     n_windows = 0 if windows is None else windows.n_apart
@@ -201,8 +205,8 @@ def enroll_windows(
         promise=promise,
         plan=base.plan,
     )
-    if recordings:
-        found = would_hear(section, windows, recordings, base.model, base.plan, promise.event, pickup=pickup)
+    if sound is not None:
+        found = would_hear(section, windows, sound, base.model, base.plan, promise.event)
         limits = tuple(LimitCard(**asdict(limit)) for limit in found)
         section = replace(section, card=section.card.model_copy(update={"would_hear": limits}))
     card = Card(

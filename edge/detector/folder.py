@@ -81,7 +81,9 @@ class SectionCard(_Part):
     """What `detector.json` says of one section.
 
     weekly  None where there was too little unbroken normal sound
+    domains  of each mean that ordinary sound has
     would_hear  from which strength on known changes are reported; empty where nobody has tried
+    conditions  what a person calls each mean; empty where nobody named any
     fusion  a detector that does not say is of before there was a choice
     """
 
@@ -94,6 +96,7 @@ class SectionCard(_Part):
     weekly: WeeklyCard | None = None
     fusion: Fusion = "mean"
     would_hear: tuple[LimitCard, ...] = ()
+    conditions: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -346,6 +349,8 @@ def _arrays(sections: Mapping[str, Section]) -> dict[str, Any]:
             arrays[f"{name}:{part}.whitening"] = gaussian.whitening
             if gaussian.rest is not None:
                 arrays[f"{name}:{part}.rest"] = gaussian.rest
+            if gaussian.scale is not None:
+                arrays[f"{name}:{part}.scale"] = gaussian.scale
         arrays[f"{name}:band_mean"] = own.band_mean
         arrays[f"{name}:band_deviation"] = own.band_deviation
         for score, typical in own.typical.items():
@@ -382,7 +387,7 @@ def _section_of(
     domains = tuple(card.domains)
     statistics = SectionStatistics(
         parts={
-            n: Gaussian(domains, own[f"{n}.means"], own[f"{n}.whitening"], own.get(f"{n}.rest"))
+            n: Gaussian(domains, own[f"{n}.means"], own[f"{n}.whitening"], own.get(f"{n}.rest"), own.get(f"{n}.scale"))
             for n in SCORE_NAMES
             if f"{n}.means" in own
         },

@@ -13,7 +13,7 @@ from edge.detector.naming import parse_name, whole_of
 from edge.detector.rows import Part, Rows, apart_of
 from edge.ear import Ear, Measurement
 from edge.errors import EarshotError, shown
-from edge.judge import Domain, NormalWindows
+from edge.judge import NormalWindows
 from edge.source import AS_IT_IS, Note, Pickup, read_blocks, say_once
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Recording:
 
     path: Path
     name: str
-    domain: Domain = "source"
+    domain: str = "source"
     trained_on: bool = False
     pickup: Pickup = AS_IT_IS
 
@@ -98,7 +98,7 @@ class Stretch:
 
     name: str
     heard: Sequence[Measurement]
-    domain: Domain = "source"
+    domain: str = "source"
     trained_on: bool = False
 
 

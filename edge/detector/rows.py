@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.ear import HopPlan, Measurement
-from edge.judge import Domain, NormalWindows
+from edge.judge import NormalWindows
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Part:
 
     name: str
     n_rows: int
-    domain: Domain
+    domain: str
     trained_on: bool
 
 
