@@ -13,7 +13,8 @@ from edge.config.settings import EventSettings, OnDelay
 from edge.detector import measuring
 from edge.detector.enrolment import Promise, learn_section
 from edge.detector.folder import Section
-from edge.detector.measuring import STRETCH_SECONDS, Recording, Stretch, measure_normal, normal_windows
+from edge.detector.measuring import Recording, Stretch, measure_normal, normal_windows
+from edge.detector.rows import STRETCH_SECONDS
 from edge.ear import Ear, Measurement
 from edge.ear.frontend import FrontendSettings, Samples
 from edge.ear.ring import HopPlan

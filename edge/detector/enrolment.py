@@ -35,6 +35,7 @@ from edge.judge import (
     counting_keys,
     evidence_of,
     fit_section,
+    heard_conditions,
     hours_needed,
     log_score,
     log_score_at,
@@ -96,6 +97,7 @@ def learn_section(
         thresholds=thresholds,
         weekly=WeeklyCard(hours=hours, rarest=rarest(hours), event=counting_keys(promise.event)) if known else None,
         fusion=fit.statistics.fusion,
+        conditions=heard_conditions(windows.domain),
     )
     return Section(card, fit.statistics, fit.ordinary, fit.calibration, known)
 
@@ -197,18 +199,40 @@ def enroll_windows(
             f"{name}: {n_windows} windows of normal sound: expected at least {MIN_WINDOWS} of {window_seconds:g} s each"
         )
 
-    section = learn_section(
-        name,
-        "00",
-        windows,
-        class_index=None,
-        promise=promise,
-        plan=base.plan,
-    )
-    if sound is not None:
-        found = would_hear(section, windows, sound, base.model, base.plan, promise.event)
-        limits = tuple(LimitCard(**asdict(limit)) for limit in found)
-        section = replace(section, card=section.card.model_copy(update={"would_hear": limits}))
+    section = learn_section(name, "00", windows, class_index=None, promise=promise, plan=base.plan)
+    section = with_limits(section, windows, base, promise, sound)
+    training = {
+        "enrolled_on": base.card.name,
+        "base_sha256": base.sha256,
+        "windows": n_windows,
+        "channel": pickup.channel,
+        "gain_db": pickup.gain_db,
+    }
+    return write_enrolled(output, section, windows, base, promise, training)
+
+
+def with_limits(
+    section: Section, windows: NormalWindows, base: Detector, promise: Promise, sound: Sound | None
+) -> Section:
+    """Return the section with what it would hear of changes to `sound`; none of it where there is no sound."""
+    found = [] if sound is None else would_hear(section, windows, sound, base.model, base.plan, promise.event)
+    limits = tuple(LimitCard(**asdict(limit)) for limit in found)
+    return replace(section, card=section.card.model_copy(update={"would_hear": limits}))
+
+
+def write_enrolled(
+    output: Path,
+    section: Section,
+    windows: NormalWindows | None,
+    base: Detector,
+    promise: Promise,
+    training: Mapping[str, object],
+) -> Detector:
+    """Write the detector of one machine, on the network of `base`.
+
+    windows: what it was fitted to, which is kept for what is learnt later. training: what its card says of that.
+    """
+    name = section.card.machine
     card = Card(
         **{
             **base.card.model_dump(),
@@ -218,13 +242,7 @@ def enroll_windows(
             "score": "fused",
             "false_alarm_rate": promise.false_alarm_rate,
             "false_alarms_per_week": promise.false_alarms_per_week,
-            "training": {
-                "enrolled_on": base.card.name,
-                "base_sha256": base.sha256,
-                "windows": n_windows,
-                "channel": pickup.channel,
-                "gain_db": pickup.gain_db,
-            },
+            "training": training,
             "metrics": {},
             "golden": None,
             "files": {},
@@ -237,6 +255,7 @@ def enroll_windows(
         model=base.path / "model.onnx",
         golden=base.path / "golden.flac",
         model_card=_model_card(name, base, section, promise),
+        normal=windows,
         check=lambda written: card.model_copy(update={"golden": golden_scores(read(written), section.card.name)}),
     )
 

@@ -5,6 +5,7 @@
                     week where there was sound enough for such a table; plain arrays, no pickle
     detector.json   what it is: settings, sections, thresholds, metrics, and the SHA-256 of the files beside it
     golden.flac     a recording, with the scores it must give in detector.json
+    normal.npz      the windows that a machine was enrolled from (edge/detector/heard.py); not of machines trained on
     MODEL_CARD.md   the same for people
 
 A detector is written whole or not at all: into a folder beside it, then renamed. The one before stays as `<name>.old`.
@@ -24,6 +25,7 @@ from typing import Any, Final
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from edge.detector import heard
 from edge.ear import Ear, FrontendSettings, HopPlan, Model
 from edge.errors import DetectorError, shown
 from edge.judge import (
@@ -33,6 +35,7 @@ from edge.judge import (
     Fusion,
     Gaussian,
     Kind,
+    NormalWindows,
     Ordinary,
     RateCurve,
     ScoreName,
@@ -258,10 +261,12 @@ def write(
     model: Path,
     golden: Path | None,
     model_card: str,
+    normal: NormalWindows | None = None,
     check: Callable[[Path], Card | None] | None = None,
 ) -> Detector:
     """Write a detector folder whole, or not at all; what stood there before is kept until the new one is complete.
 
+    normal: what a section was enrolled from, for what is learnt later.
     check: called with the finished folder before it gets its name; raises to refuse it, and may return the card to
     store instead (with the golden scores that only the finished folder can give).
     """
@@ -276,6 +281,8 @@ def write(
             shutil.copyfile(golden, folder / "golden.flac")
         (folder / "MODEL_CARD.md").write_text(model_card, encoding="utf-8")
         np.savez(folder / "scorer.npz", **_arrays(sections))
+        if normal is not None:
+            heard.save(folder, normal)
         _write_card(folder, card)
         if check is not None and (checked := check(folder)) is not None:
             _write_card(folder, checked)

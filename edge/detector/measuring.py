@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edge.detector.naming import parse_name, whole_of
-from edge.detector.rows import Part, Rows, apart_of
+from edge.detector.rows import Part, Rows, apart_of, stretches_of
 from edge.ear import Ear, Measurement
 from edge.errors import EarshotError, shown
 from edge.judge import NormalWindows
@@ -19,11 +16,6 @@ from edge.source import AS_IT_IS, Note, Pickup, read_blocks, say_once
 log = logging.getLogger(__name__)
 
 BLOCK_SAMPLES: Final = 1 << 16
-
-STRETCH_SECONDS: Final = 300.0
-"""What counts as another recording of a machine that is recorded for hours. Long against the window and against what
-comes and goes in a minute, so that a stretch is news to statistics that heard the one before; short enough that half an
-hour is six of them."""
 
 
 def measure(ear: Ear, path: Path, pickup: Pickup = AS_IT_IS) -> list[Measurement]:
@@ -67,8 +59,8 @@ def measure_normal(
 ) -> NormalWindows | None:
     """Return what the recordings measure at every hop, in their order; those that cannot be used are left out.
 
-    A file longer than twice `STRETCH_SECONDS` is cut into stretches, each a recording of its own, and no window reaches
-    across a cut. None if nothing is left; `skip` is told what was left out.
+    A file longer than twice `rows.STRETCH_SECONDS` is cut into stretches, each a recording of its own, and no window
+    reaches across a cut. None if nothing is left; `skip` is told what was left out.
     Memory: what is returned, 2.1 kB a hop and a few bytes a class (0.7 GB for two days), and an eighth of it at most
     while it grows.
     """
@@ -83,10 +75,9 @@ def measure_normal(
             skip(str(error))
             continue
         end_samples = rows.end_samples[start:].copy()
-        n_stretches = max(1, int(_seconds(ear, int(end_samples[-1])) // STRETCH_SECONDS))
-        stretches = _stretches(end_samples, n_stretches, ear)
+        stretches = stretches_of(end_samples, ear.plan)
         for i, (first, end) in enumerate(stretches):
-            name = f"{recording.name}#{i}" if n_stretches > 1 else recording.name
+            name = f"{recording.name}#{i}" if len(stretches) > 1 else recording.name
             parts.append(Part(name, end - first, recording.domain, recording.trained_on))
         rows.keep(start, [(start + first, start + end) for first, end in stretches])
     return rows.as_windows(ear.plan, parts)
@@ -137,14 +128,6 @@ def _hear(ear: Ear, path: Path, pickup: Pickup = AS_IT_IS) -> Iterator[Measureme
     raise EarshotError(
         f"{shown(path)}: {_seconds(ear, n_samples):.2f} s: expected one window, {window_seconds:g} s, or more"
     )
-
-
-def _stretches(end_samples: NDArray[np.int64], n: int, ear: Ear) -> list[tuple[int, int]]:
-    """Return the windows of each of n equal stretches that lie wholly within it: first, and the one after the last."""
-    cuts = [round(i * int(end_samples[-1]) / n) for i in range(n + 1)]
-    firsts = np.searchsorted(end_samples, [start + ear.plan.window_samples for start in cuts[:-1]])
-    ends = np.searchsorted(end_samples, cuts[1:], "right")
-    return [(int(first), max(int(first), int(end))) for first, end in zip(firsts, ends, strict=True)]
 
 
 def _seconds(ear: Ear, n_samples: int) -> float:

@@ -1,14 +1,19 @@
 """What windows measured, a row each, in arrays: what a fit takes, however long it was listened for."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.ear import HopPlan, Measurement
 from edge.judge import NormalWindows
+
+STRETCH_SECONDS: Final = 300.0
+"""What counts as another recording of a machine that is recorded for hours. Long against the window and against what
+comes and goes in a minute, so that a stretch is news to statistics that heard the one before; short enough that half an
+hour is six of them."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +24,10 @@ class Part:
     n_rows: int
     domain: str
     trained_on: bool
+
+
+_TYPES: Final = {"texture": np.float16, "end_sample": np.int64, "file": np.int64}
+"""Of columns; the others are float32. Of textures half the memory of two days, for a thousandth of a value."""
 
 
 class Rows:
@@ -41,7 +50,7 @@ class Rows:
     def append(self, heard: Measurement, file: int = -1) -> None:
         row: dict[str, NDArray[Any]] = {
             "embedding": heard.embedding,
-            "texture": heard.texture.astype(np.float16),  # half the memory of two days, for a thousandth of a value
+            "texture": heard.texture.astype(np.float16),
             "logits": heard.logits,
             "bands": heard.bands,
             "end_sample": np.array(heard.end_sample, np.int64),
@@ -54,6 +63,37 @@ class Rows:
         for name, value in row.items():
             self._columns[name][self._n] = value
         self._n += 1
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return what was measured under that name, a row a window: a view, as above."""
+        return self._columns[name][: self._n]
+
+    def extend(self, rows: Mapping[str, NDArray[Any]]) -> None:
+        """Append rows as `since` returned them. Raises ValueError if they are not of this network."""
+        n = len(rows["end_sample"])
+        if any(name not in rows or rows[name].shape != (n, *own.shape[1:]) for name, own in self._columns.items()):
+            raise ValueError(f"rows of {', '.join(f'{name} {x.shape}' for name, x in rows.items())}")
+        if not self._columns:
+            self._columns = {
+                name: np.empty((0, *x.shape[1:]), _TYPES.get(name, np.float32)) for name, x in rows.items()
+            }
+        self._resize(self._n + n)
+        for name, x in rows.items():
+            self._columns[name][self._n :] = x
+        self._n += n
+
+    def since(self, first: int) -> dict[str, NDArray[Any]]:
+        """Return the rows from the `first`, to be written down: measurements as float16."""
+        own = {name: column[first : self._n] for name, column in self._columns.items()}
+        return {name: x.astype(np.float16) if x.dtype == np.float32 else x.copy() for name, x in own.items()}
+
+    def of(self, ranges: Iterable[tuple[int, int]]) -> "Rows":
+        """Return a copy of the rows of ascending ranges (first, end)."""
+        chosen = np.concatenate([np.arange(first, end) for first, end in ranges] or [np.empty(0, np.int64)])
+        other = Rows()
+        other._columns = {name: column[chosen] for name, column in self._columns.items()}
+        other._n = chosen.size
+        return other
 
     def keep(self, start: int, ranges: Iterable[tuple[int, int]]) -> None:
         """Keep the rows before `start` and those in ascending ranges (first, end) after it; forget the others."""
@@ -100,3 +140,16 @@ def apart_of(end_samples: Sequence[int], plan: HopPlan) -> list[bool]:
         if apart[-1]:
             latest = end_sample
     return apart
+
+
+def stretches_of(end_samples: NDArray[np.int64], plan: HopPlan) -> list[tuple[int, int]]:
+    """Cut a recording, whose windows end there, into equal stretches of `STRETCH_SECONDS` or a little more.
+
+    Return the windows of each that lie wholly within it: the first, and the one after the last.
+    """
+    seconds = int(end_samples[-1]) / plan.frontend.sample_rate_hz
+    n = max(1, int(seconds // STRETCH_SECONDS))
+    cuts = [round(i * int(end_samples[-1]) / n) for i in range(n + 1)]
+    firsts = np.searchsorted(end_samples, [start + plan.window_samples for start in cuts[:-1]])
+    ends = np.searchsorted(end_samples, cuts[1:], "right")
+    return [(int(first), max(int(first), int(end))) for first, end in zip(firsts, ends, strict=True)]

@@ -130,8 +130,8 @@ def _hum(samples: Samples) -> Advice | None:
         share = _share_of_lines(samples, mains_hz)
         if share >= HUM_SHARE:
             text = (
-                f"{100 * share:.0f} % of its power is mains hum, {mains_hz:g} Hz and multiples: if the machine does not "
-                "hum so, another cable or another supply will help"
+                f"{100 * share:.0f} % of its power is mains hum, {mains_hz:g} Hz and multiples: if the machine does "
+                "not hum so, another cable or another supply will help"
             )
             return Advice("hum", text, fault=False)
     return None

@@ -26,52 +26,64 @@ FEWEST: Final = 3
 LARGEST_SPREAD_DB: Final = 6.0
 """Deviation of the mean band level within a state, beyond which it is no state: nothing would be unusual there."""
 
+RUNNING: Final = 1
+IDLE: Final = -1
+BETWEEN: Final = 0
+
 CLEAR: Final = 0.25
 """How near to the middle of a state, in parts of the way between both, a window has to lie to be of it."""
 
 
 @dataclass(frozen=True)
 class States:
-    """What was found in n windows.
+    """What was found: one state, or two.
 
-    running, idle  (n,), which windows are of which; a window in which the state changes is of neither. `idle` is
-                   nowhere true if there is one state
-    spread_db      deviation of the mean band level within a state, the largest
+    middle_db  (M,) mean band levels of each, dB: of the running machine, and of the idle one if it idles
+    spread_db  deviation of the mean band level within a state, the largest
     """
 
-    running: NDArray[np.bool_]
-    idle: NDArray[np.bool_]
+    middle_db: tuple[FloatArray, ...]
     spread_db: float
 
     @property
     def are_two(self) -> bool:
         """Whether it runs and idles."""
-        return bool(self.idle.any())
+        return len(self.middle_db) == 2
 
     @property
     def are_mixed(self) -> bool:
         """Whether it varies by more than one or two states do."""
         return self.spread_db > LARGEST_SPREAD_DB
 
+    def of(self, level_db: FloatArray) -> NDArray[np.int8]:
+        """Return the state of windows with these mean band levels, (n, M), as (n,): `RUNNING`, `IDLE`, or `BETWEEN`."""
+        if not self.are_two:
+            return np.full(len(level_db), RUNNING, np.int8)
+        running, idle = (each.astype(np.float64) for each in self.middle_db)
+        way = running - idle
+        share = (level_db - idle) @ way / (way @ way)
+        return np.where(share > 1 - CLEAR, RUNNING, np.where(share < CLEAR, IDLE, BETWEEN)).astype(np.int8)
+
 
 def find_states(level_db: FloatArray) -> States:
-    """Return the states of windows with these mean band levels, (n, M), dB; the louder one is `running`."""
-    n, mean_db = len(level_db), level_db.mean(axis=1, dtype=np.float64)
-    one = States(np.ones(n, np.bool_), np.zeros(n, np.bool_), float(mean_db.std()) if n else 0.0)
-    if n < 2 * FEWEST:
+    """Return the states of windows with these mean band levels, (n, M) with n >= 1, dB; the louder one is running."""
+    mean_db = level_db.mean(axis=1, dtype=np.float64)
+    one = States((np.median(level_db, axis=0),), float(mean_db.std()))
+    if len(level_db) < 2 * FEWEST:
         return one
     along = _along(level_db)
     upper = along > _cut(along)
-    # A window in which the state changes lies between: it belongs to neither, and would hide that there are two.
     low, high = np.median(along[~upper]), np.median(along[upper])
     share = (along - low) / max(high - low, 1e-9)
-    lower, upper = np.abs(share) < CLEAR, np.abs(share - 1) < CLEAR
-    fewer, n_between = min(lower.sum(), upper.sum()), n - int(lower.sum() + upper.sum())
-    apart_db = float(np.abs(level_db[upper].mean(0) - level_db[lower].mean(0)).mean()) if fewer else 0.0
-    if fewer < FEWEST or n_between > FEW_BETWEEN * fewer or apart_db < APART_DB:
+    near = [np.abs(share) < CLEAR, np.abs(share - 1) < CLEAR]
+    fewer, n_between = min(int(own.sum()) for own in near), len(share) - sum(int(own.sum()) for own in near)
+    if fewer < FEWEST or n_between > FEW_BETWEEN * fewer:
         return one
-    running, idle = (upper, lower) if mean_db[upper].mean() > mean_db[lower].mean() else (lower, upper)
-    return States(running, idle, max(float(mean_db[own].std()) for own in (running, idle)))
+    near.sort(key=lambda own: -float(mean_db[own].mean()))
+    running, idle = (np.median(level_db[own], axis=0) for own in near)
+    if np.abs(running - idle).mean() < APART_DB:
+        return one
+    return States((running, idle), max(float(mean_db[own].std()) for own in near))
 
 
 def _along(level_db: FloatArray) -> NDArray[np.float64]:
