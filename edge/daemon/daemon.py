@@ -10,6 +10,8 @@ becomes a message elsewhere, in a thread a source, which nothing makes wait:
     payloads     and in which words                              -> JSON, as in edge/schemas/
     remembered   what its judge has learnt, from start to start  -> notes
 
+A person who has a machine learnt anew does so in `school`, by sound that a listener hears anyway.
+
 What a person asks for goes the other way: publisher -> daemon -> listener -> asked, and with the next block to hearing.
 """
 
@@ -18,21 +20,20 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 import onnxruntime
 
 from edge import __version__, clock
-from edge import detector as detectors
 from edge.config import Config
 from edge.daemon import payloads
+from edge.daemon.in_force import in_force, read_verified
 from edge.daemon.lasting import Lost
 from edge.daemon.listener import Listener
 from edge.daemon.notify import ALIVE, READY, STOPPING, Watchdog, notify, watchdog_seconds
 from edge.daemon.opening import openers
 from edge.daemon.payloads import Record
-from edge.detector import Detector, verify
+from edge.daemon.school import School
 from edge.errors import ConfigError, EarshotError
 from edge.memory import ClipStore, Notes
 from edge.voice import Command, Publisher, Snapshot, metrics
@@ -51,10 +52,16 @@ CLIPS_SECONDS: Final = 1.0
 class Daemon:
     """Listens to every source of a configuration until it is told to stop, or until all of them have ended."""
 
-    def __init__(self, config: Config, on_record: Callable[[Record], None] | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        on_record: Callable[[Record], None] | None = None,
+        on_learnt: Callable[[], None] | None = None,
+    ) -> None:
         """Read and verify every detector; open no source, no file to write and no connection.
 
         on_record: if given, called with a JSON-ready record of every reading and event, from the sources' threads.
+        on_learnt: called when a person accepted what a source has learnt: the next daemon judges by it.
         Raises DetectorError or ConfigError that names what does not fit.
         """
         self._config = config
@@ -68,14 +75,14 @@ class Daemon:
             state_path=config.state_path,
             on_command=self._obey,
         )
-        read = {path: _verified(path) for path in {source.detector for source in config.sources}}
+        read = {path: read_verified(path) for path in {source.detector for source in config.sources}}
         opened = openers(config.sources)
         self._clips = ClipStore(config.evidence, config.state_path / "evidence") if config.state_path else None
         self._notes = Notes(config.state_path / "learnt" if config.state_path else None)
         self._listeners = [
             Listener(
                 source,
-                read[source.detector],
+                in_force(source.name, read[source.detector], config.state_path),
                 config,
                 opened[source.name],
                 self._publisher,
@@ -86,6 +93,7 @@ class Daemon:
             )
             for source in config.sources
         ]
+        self.school = School(config, read, self._listeners, on_learnt or (lambda: None))
 
     def stop(self) -> None:
         """Ask `run` to return: episodes are closed and published first. May be called from a signal handler."""
@@ -113,6 +121,7 @@ class Daemon:
         finally:
             notify(STOPPING)
             self._stop.set()
+            self.school.close()
             for listener, thread in zip(self._listeners, threads, strict=True):
                 while thread.is_alive():  # a source that is just being opened does not hear the first call
                     listener.close()
@@ -212,9 +221,3 @@ class Daemon:
             clips_bytes=self._clips.clips_bytes if self._clips else 0,
             written_bytes=metrics.written_bytes(),
         )
-
-
-def _verified(path: Path) -> Detector:
-    detector = detectors.read(path)
-    verify(detector)
-    return detector

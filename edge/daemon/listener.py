@@ -57,7 +57,10 @@ class Tally:
 
 
 class Listener:
-    """Hears a source out, judges what it hears, and says so. `run` and `lose` are the listening thread's."""
+    """Hears a source out, judges what it hears, and says so. `run` and `lose` are the listening thread's.
+
+    overhear  who is handed each block besides, and may not make it wait; may be set from any thread
+    """
 
     def __init__(
         self,
@@ -92,6 +95,7 @@ class Listener:
             on_record=on_record,
         )
         self._tally = Tally()
+        self.overhear: Callable[[Block], None] | None = None
 
     def run(self) -> None:
         """Listen until stopped; a source that is lost is opened again, for ever, one that has ended is not."""
@@ -174,6 +178,8 @@ class Listener:
         if block.starts_anew:
             self._tell(self._hearing.begin(block))
         self._tally.samples += block.samples.size
+        if (overhear := self.overhear) is not None:
+            overhear(block)
         if self._evidence is not None:
             self._evidence.hear(block)
         for command in self._asked.take():

@@ -1,6 +1,6 @@
 """What a machine is taught after it was enrolled: another load, season or place, and what a person called normal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,13 +33,15 @@ def teach(
     output: Path,
     promise: Promise | None = None,
     sound: Sound | None = None,
+    *,
+    notes: Mapping[str, object] | None = None,
 ) -> Detector:
     """Write the detector of a machine that is known, `base`, with further conditions of which these windows are.
 
     Where the windows of its enrolment are in it, all are fitted together: a mean a condition, and the paper's one
     covariance, centred within them. Else, and where its threshold was counted by the week, which takes the enrolment's
     unbroken hours, each is a mean more and the covariance stays (edge/judge/condition.py).
-    sound: of these windows, to find out what would be heard under the new conditions.
+    sound: of these windows, to find out what would be heard under the new conditions; without, what was known stays.
     Raises EarshotError where it has several machines, or too many conditions.
     """
     section, card = base.section(None), base.card
@@ -60,11 +62,14 @@ def teach(
             whole = whole.and_then(windows)
         own = section.card
         section = learn_section(own.machine, own.section, whole, class_index=None, promise=promise, plan=base.plan)
-        section = with_limits(section, whole, base, promise, sound)
+        if sound is None:
+            section = replace(section, card=section.card.model_copy(update={"would_hear": own.would_hear}))
+        else:
+            section = with_limits(section, whole, base, promise, sound)
         known = whole
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    notes = [{"condition": name, "windows": own.n_apart, "learnt": now} for name, own in conditions]
-    training = {**card.training, "taught": [*card.training.get("taught", []), *notes]}
+    taught_notes = [{"condition": name, "windows": own.n_apart, "learnt": now} for name, own in conditions]
+    training = {**card.training, "taught": [*card.training.get("taught", []), *taught_notes], **(notes or {})}
     return write_enrolled(output, section, known, base, promise, training)
 
 

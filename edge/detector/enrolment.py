@@ -186,10 +186,13 @@ def enroll_windows(
     promise: Promise | None = None,
     pickup: Pickup = AS_IT_IS,
     sound: Sound | None = None,
+    *,
+    notes: Mapping[str, object] | None = None,
 ) -> Detector:
     """Do as `enroll` with what was measured already, on the network of `base`.
 
     sound: what was measured, to find out what would be heard of changes to it.
+    notes: what its card says besides of how it was made.
     """
     promise = promise or Promise(base.card.false_alarm_rate)
     n_windows = 0 if windows is None else windows.n_apart
@@ -207,6 +210,7 @@ def enroll_windows(
         "windows": n_windows,
         "channel": pickup.channel,
         "gain_db": pickup.gain_db,
+        **(notes or {}),
     }
     return write_enrolled(output, section, windows, base, promise, training)
 

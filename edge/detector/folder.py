@@ -288,7 +288,7 @@ def write(
             _write_card(folder, checked)
         read(folder)
         folder.chmod(0o755)
-        _put_in_place(folder, path)
+        put_in_place(folder, path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return read(path)
@@ -303,7 +303,7 @@ def file_sha256(path: Path) -> str:
         raise DetectorError(f"{path}: {error.strerror}: expected a file of a detector folder") from error
 
 
-def _put_in_place(folder: Path, path: Path) -> None:
+def put_in_place(folder: Path, path: Path) -> None:
     """Give the new folder its name, and keep the one before as `<name>.old`, which `read` takes after a crash here."""
     old = _old(path)
     if path.exists():

@@ -61,6 +61,10 @@ class NormalWindows:
             place=None if self.place is None else self.place[rows],
         )
 
+    def of_condition(self, name: str) -> "NormalWindows":
+        """Return the windows that were heard under a condition."""
+        return self.take(np.array([each == name for each in self.domain], np.bool_))
+
     def and_then(self, later: "NormalWindows") -> "NormalWindows":
         """Return these windows and, after them, those of another time, measured by the same network."""
         places = [

@@ -65,19 +65,27 @@ class Batches:
         return batches
 
     def append(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Write one more batch, and wait until the disk has it. Raises OSError, also where the file would be too large."""
+        """Write one more batch, and wait until the disk has it.
+
+        Raises OSError, also where the file would be too large; what was half written is taken back.
+        """
         packed = io.BytesIO()
         np.savez(packed, **dict[str, Any](arrays))
-        begun = self.path.exists()
+        begun = self.path.exists() and self.path.stat().st_size > 0
         data = b"".join(_framed(part) for part in ([] if begun else [self._whose]) + [packed.getvalue()])
         before = self.path.stat().st_size if begun else 0
         if before + len(data) > self._most_bytes:
             raise OSError(f"{self.path}: more than {self._most_bytes} bytes")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "ab", opener=lambda name, flags: os.open(name, flags, 0o640)) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with open(self.path, "ab", opener=lambda name, flags: os.open(name, flags, 0o640)) as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            with suppress(OSError):
+                os.truncate(self.path, before)
+            raise
 
     def clear(self) -> None:
         """Forget all of it."""
