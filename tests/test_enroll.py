@@ -12,9 +12,9 @@ from edge import detector as detectors
 from edge.config.settings import EventSettings, OnDelay
 from edge.detector import measuring
 from edge.detector.enrolment import Promise, learn_section
-from edge.detector.folder import Section
 from edge.detector.measuring import Recording, Stretch, measure_normal, normal_windows
 from edge.detector.rows import STRETCH_SECONDS
+from edge.detector.sections import Section
 from edge.ear import Ear, Measurement
 from edge.ear.frontend import FrontendSettings, Samples
 from edge.ear.ring import HopPlan

@@ -1,4 +1,4 @@
-"""Which detector a source is judged by: the one that its configuration names, or what was learnt in its place.
+"""What sources have learnt in place of the detectors that the configuration names.
 
 What a person has a running daemon learn lies in the state directory, for a daemon writes nowhere else:
 
@@ -8,11 +8,12 @@ What a person has a running daemon learn lies in the state directory, for a daem
 """
 
 import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from edge import detector as detectors
-from edge.detector import Detector, verify
+from edge.config import Config
+from edge.detector import Detector
 from edge.errors import EarshotError
 
 log = logging.getLogger(__name__)
@@ -20,12 +21,7 @@ log = logging.getLogger(__name__)
 IN_PLACE_OF: Final = "in_place_of"
 """In the `training` of its card: the SHA-256 of the detector that the configuration named."""
 
-
-def read_verified(path: Path) -> Detector:
-    """Return a detector that gives what it gave where it was made. Raises DetectorError."""
-    detector = detectors.read(path)
-    verify(detector)
-    return detector
+Open = Callable[[Sequence[Path]], Mapping[Path, Detector]]
 
 
 def learnt_path(state: Path, source: str) -> Path:
@@ -33,17 +29,23 @@ def learnt_path(state: Path, source: str) -> Path:
     return state / "detectors" / source
 
 
-def in_force(source: str, configured: Detector, state: Path | None) -> Detector:
-    """Return what was learnt in place of the configured detector, if anything was and can be used; else that one."""
-    if state is None or not (path := learnt_path(state, source)).is_dir():
-        return configured
-    try:
-        learnt = read_verified(path)
-    except EarshotError as error:
-        log.warning("%s: what was learnt cannot be used: %s", source, error)
-        return configured
-    if learnt.card.training.get(IN_PLACE_OF) != configured.sha256:
-        log.warning("%s: %s was learnt in place of another detector, and is not used", source, path)
-        return configured
-    log.info("%s: judged by what it has learnt, %s", source, path)
+def learnt_detectors(config: Config, configured: Mapping[Path, Detector], open_verified: Open) -> dict[str, Detector]:
+    """Return what sources have learnt, by their names; the log says what is used, and what is not.
+
+    configured: by the paths that the configuration names. open_verified: opens detectors that have proved themselves.
+    """
+    learnt = dict[str, Detector]()
+    for source in config.sources:
+        if config.state_path is None or not (path := learnt_path(config.state_path, source.name)).is_dir():
+            continue
+        try:
+            own = open_verified([path])[path]
+        except EarshotError as error:
+            log.warning("%s: what was learnt cannot be used: %s", source.name, error)
+            continue
+        if own.card.training.get(IN_PLACE_OF) != configured[source.detector].sha256:
+            log.warning("%s: %s was learnt in place of another detector, and is not used", source.name, path)
+            continue
+        log.info("%s: judged by what it has learnt, %s", source.name, path)
+        learnt[source.name] = own
     return learnt

@@ -9,7 +9,7 @@ from typing import Final
 
 from edge.config import Config, SourceSettings
 from edge.daemon.enrolling import Enrolment, conditions_of
-from edge.daemon.in_force import IN_PLACE_OF, in_force, learnt_path
+from edge.daemon.in_force import IN_PLACE_OF, learnt_path
 from edge.daemon.listener import Listener
 from edge.daemon.opening import pickup_of
 from edge.daemon.teaching import Teaching
@@ -26,13 +26,15 @@ class School:
         self,
         config: Config,
         configured: Mapping[Path, Detector],
+        in_force: Mapping[str, Detector],
         listeners: Sequence[Listener],
         on_learnt: Callable[[], None],
     ) -> None:
-        """configured: detectors by the paths that the configuration names."""
+        """configured: detectors by the paths that the configuration names; in_force: by sources, that they use."""
         self._config = config
         self._sources = {source.name: source for source in config.sources}
         self._configured = configured
+        self._in_force = in_force
         self._listeners = {each.name: each for each in listeners}
         self._on_learnt = on_learnt
         self._teachings: dict[str, Teaching] = {}
@@ -49,15 +51,16 @@ class School:
         if before is not None and not before.is_over:
             raise EarshotError(f"{source}: an enrolment is going on: stop it first")
         configured = self._configured[settings.detector]
-        base = configured if condition is None else in_force(source, configured, state)
+        base = configured if condition is None else self._in_force[source]
         final = learnt_path(state, source)
+        name = None if condition is None else conditions_of(base, condition)
         enrolment = Enrolment(
             base,
-            source if condition is None else base.section(settings.section).card.machine,
+            source if name is None else base.section(None).card.machine,
             minutes=minutes,
             kept=final.with_name(f"{source}.heard"),
             pickup=pickup_of(settings),
-            condition=None if condition is None else conditions_of(base, condition),
+            condition=name,
             promise=Promise(base.card.false_alarm_rate, event=self._config.event),
             notes={IN_PLACE_OF: configured.sha256},
         )

@@ -6,18 +6,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from edge.detector import heard
+from edge.detector.card import MOST_CONDITIONS
 from edge.detector.enrolment import Promise, learn_section, with_limits, write_enrolled
-from edge.detector.folder import Detector, Section
+from edge.detector.folder import Detector
+from edge.detector.sections import Section
 from edge.detector.sound import Sound
 from edge.errors import EarshotError
 from edge.judge import NormalWindows, add_condition
 
 LEAST_WINDOWS: Final = 12
 """Two minutes. The paper has three clips of 10 s; a mean of so few is off by a third of a deviation and more."""
-
-MOST_CONDITIONS: Final = 24
-"""Each is a place where a fault can hide, and costs a distance a window."""
 
 
 def next_condition(base: Detector, wanted: str = "target") -> str:
@@ -46,7 +44,7 @@ def teach(
     """
     section, card = base.section(None), base.card
     promise = promise or Promise(card.false_alarm_rate, card.false_alarms_per_week)
-    known = None if card.false_alarms_per_week is not None else heard.load(base.path, base.model, base.plan)
+    known = None if card.false_alarms_per_week is not None else base.normal(section.card.name)
     names = dict.fromkeys([*(section.card.conditions or section.card.domains), *(name for name, _ in conditions)])
     if len(names) > MOST_CONDITIONS:
         raise EarshotError(

@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import EventSettings
-from edge.detector.folder import Card, Detector, LimitCard, Section, SectionCard, WeeklyCard, read, write
+from edge.detector.card import Card, LimitCard, SectionCard, WeeklyCard
+from edge.detector.folder import Detector, read, write
 from edge.detector.golden import golden_scores
 from edge.detector.limits import would_hear, would_hear_text
 from edge.detector.measuring import measure_normal, recording_of
+from edge.detector.sections import Section
 from edge.detector.sound import Recordings, Sound
 from edge.ear import HopPlan
 from edge.errors import EarshotError
@@ -270,7 +272,8 @@ NETWORK_HEADING: Final = "## The network"
 
 def _model_card(name: str, base: Detector, section: Section, promise: Promise) -> str:
     threshold = section.card.thresholds["fused"]
-    _, heading, network = (base.path / "MODEL_CARD.md").read_text(encoding="utf-8").partition(NETWORK_HEADING)
+    of_base = (base.path / "MODEL_CARD.md").read_text(encoding="utf-8", errors="replace")
+    _, heading, network = of_base.partition(NETWORK_HEADING)
     return (
         f"# {name}\n\n"
         f"Enrolled on the network of `{base.card.name}` from {section.card.windows} windows of normal sound.\n"

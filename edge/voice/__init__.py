@@ -4,6 +4,7 @@
                  retained     the newest values, said again at every connect
                  outbox       events until they are acknowledged, on disk: `backlog`, `scribe`, `shadow` and below
                  orders       commands that wait for their turn (`control` reads what they mean)
+                 herald       what Home Assistant is told, so that it finds us: `discovery`
                  agenda       what of all that is said next
                  connection   the life of it: `broker`, `dialect`, `credentials`, `link` with its `flight`, `backoff`
                  reckoning    what came of it; `blame`: what costs a connection is said no more
@@ -16,7 +17,7 @@ Topics and payloads are in the README and in `edge/schemas/`.
 from edge.voice import metrics
 from edge.voice.broker import Broker
 from edge.voice.control import Acknowledge, Command, CommandError, Shelve, Threshold
-from edge.voice.credentials import CERTIFICATE_NOT_YET_VALID, in_words, password_in, tls_context
+from edge.voice.credentials import CERTIFICATE_NOT_YET_VALID, check_credentials, in_words, password_in, tls_context
 from edge.voice.dialect import Dialect, Terms, version_name
 from edge.voice.message import as_json
 from edge.voice.metrics import Snapshot, SourceSnapshot, Stopwatch
@@ -42,6 +43,7 @@ __all__ = [
     "Threshold",
     "Topics",
     "as_json",
+    "check_credentials",
     "evidence_in_words",
     "in_words",
     "metrics",
