@@ -11,6 +11,8 @@ becomes a message elsewhere, in a thread a source, which nothing makes wait:
     remembered   what its judge has learnt, from start to start  -> notes
     minutes      what happens there, each minute in numbers      -> history
 
+A person who has a machine learnt anew does so in `school`, by sound that a listener hears anyway.
+
 What a person asks for goes the other way: publisher -> daemon -> listener -> asked, and with the next block to hearing.
 """
 
@@ -31,6 +33,7 @@ from edge.daemon.listener import Listener
 from edge.daemon.notify import ALIVE, READY, Watchdog, notify, watchdog_seconds
 from edge.daemon.opening import openers
 from edge.daemon.payloads import Record
+from edge.daemon.school import School
 from edge.detector import Detector
 from edge.errors import ConfigError, EarshotError
 from edge.memory import ClipStore, History, Notes
@@ -51,12 +54,20 @@ class Daemon:
     """Listens to every source of a configuration until it is told to stop, or until all of them have ended."""
 
     def __init__(
-        self, config: Config, detectors: Mapping[Path, Detector], on_record: Callable[[Record], None] | None = None
+        self,
+        config: Config,
+        detectors: Mapping[Path, Detector],
+        on_record: Callable[[Record], None] | None = None,
+        *,
+        learnt: Mapping[str, Detector] | None = None,
+        on_learnt: Callable[[], None] | None = None,
     ) -> None:
         """Open no source, no file and no connection.
 
-        detectors: that of each source, by its path; verified
+        detectors: that which the configuration names, of each source, by its path; verified
+        learnt: those that sources have learnt in place of these, by the names of the sources; verified
         on_record: if given, called with a JSON-ready record of every reading and event, from the sources' threads.
+        on_learnt: called when a person accepted what a source has learnt: the next daemon judges by it.
         Raises DetectorError or ConfigError that names what does not fit.
         """
         self._config = config
@@ -77,10 +88,11 @@ class Daemon:
         )
         opened = openers(config.sources)
         self._history = _history(config)
+        judged_by = {**{source.name: detectors[source.detector] for source in config.sources}, **(learnt or {})}
         self._listeners = [
             Listener(
-                source,
-                detectors[source.detector],
+                source if source.name not in (learnt or {}) else source.model_copy(update={"section": None}),
+                judged_by[source.name],
                 config,
                 opened[source.name],
                 self._publisher,
@@ -92,6 +104,7 @@ class Daemon:
             )
             for source in config.sources
         ]
+        self.school = School(config, detectors, judged_by, self._listeners, on_learnt or (lambda: None))
 
     @property
     def config(self) -> Config:
@@ -127,6 +140,7 @@ class Daemon:
             on_end()
             none_is_left = not any(thread.is_alive() for thread in threads) and not self._stop.is_set()
             self._stop.set()
+            self.school.close()
             self._end_sources(threads)
             self._notes.close(CLIPS_SECONDS)
             if self._history:

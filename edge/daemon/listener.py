@@ -65,7 +65,8 @@ class Tally:
 class Listener:
     """Hears a source out, judges what it hears, and says so. `run`, `lose` and `fail` are the listening thread's.
 
-    defect  by which it is lost until the next start, if there was one
+    defect    by which it is lost until the next start, if there was one
+    overhear  who is handed each block besides, and may not make it wait; may be set from any thread
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Listener:
         )
         self._minutes = Minutes(history, self.name, detector, section, judge) if history else None
         self._tally = Tally()
+        self.overhear: Callable[[Block], None] | None = None
         self.defect: str | None = None
 
     def run(self) -> None:
@@ -199,6 +201,8 @@ class Listener:
         if block.starts_anew:
             self._tell(self._hearing.begin(block))
         self._tally.samples += block.samples.size
+        if (overhear := self.overhear) is not None:
+            overhear(block)
         if self._evidence is not None:
             self._evidence.hear(block)
         for command in self._asked.take():
