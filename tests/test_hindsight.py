@@ -58,13 +58,13 @@ def test_another_threshold_gives_the_alarms_of_a_replay(rng: np.random.Generator
     n_true = n_found = n_missed = 0
     for rate in (0.02, 0.001, 0.0001):
         opened, _ = replayed(scores, rate)
-        found = [alarm.opened / 60 for alarm in alarms_at(time, rarest, rarity(rate), most_minutes=60)]
-        missed = [at for at in opened if not any(-1 <= there - at <= 2 for there in found)]
-        assert abs(len(found) - len(opened)) <= max(2, 0.2 * len(opened)), rate
+        found = alarms_at(time, rarest, rarity(rate), most_minutes=60)
+        missed = [at for at in opened if not any(a.opened / 60 - 2 <= at <= a.closed / 60 + 2 for a in found)]
+        assert 0.7 * len(opened) - 1 <= len(found) <= 1.1 * len(opened) + 1, rate
         n_true, n_found, n_missed = n_true + len(opened), n_found + len(found), n_missed + len(missed)
-    print(f"{n_true} episodes replayed, {n_found} found, {n_missed} of those replayed not within two minutes")
+    print(f"{n_true} episodes replayed, {n_found} alarms, {n_missed} episodes in none of them")
     assert n_true > 20
-    assert n_missed <= 0.1 * n_true
+    assert n_missed <= 0.05 * n_true
 
 
 @pytest.mark.parametrize(
@@ -111,9 +111,9 @@ def test_drift_is_found_with_its_size(rng: np.random.Generator) -> None:
     assert np.median([one.per_week for one in known]) == pytest.approx(1.0, abs=0.1)
 
 
-def test_a_week_of_repairs_bends_no_line_and_a_week_alone_is_none(rng: np.random.Generator) -> None:
+def test_days_of_repairs_bend_no_line_and_a_week_alone_is_none(rng: np.random.Generator) -> None:
     time, values = weeks(rng, 42, 3.0)
-    values[(time > 20 * 86_400) & (time < 27 * 86_400)] += 50
+    values[np.isin(time // 86_400, (3, 20, 38))] += 50
     values[::7] = np.nan
     found = drift(time, values)
     assert found is not None

@@ -1,7 +1,7 @@
 """What changes over weeks: a line through the days, told only where it is more than noise. Pure.
 
 A day is one number, its median, however many minutes it has: they are not independent of each other. The slope is that
-of Theil and Sen, the median of the slopes between all pairs of days, which a week of repairs does not bend. Its
+of Theil and Sen, the median of the slopes between all pairs of days, which a day of repairs does not bend. Its
 interval is Sen's (J. Am. Stat. Assoc. 63, 1379, 1968), by Kendall's statistic; days that follow each other are alike,
 as weather is, and it is widened by their correlation (K. Hamed, A. Rao, J. Hydrology 204, 182, 1998, for a lag of one).
 """
