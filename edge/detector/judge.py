@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from edge.config import EventSettings
-from edge.detector.folder import Detector, Section
+from edge.detector.folder import Detector
 from edge.detector.line import Reading
+from edge.detector.sections import Section
 from edge.ear import Frontend
 from edge.errors import ConfigError
 from edge.judge import (
