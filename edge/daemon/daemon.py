@@ -9,6 +9,7 @@ becomes a message elsewhere, in a thread a source, which nothing makes wait:
     telling      to whom each of these is said, and when         -> publisher, clips, journal, who reads along
     payloads     and in which words                              -> JSON, as in edge/schemas/
     remembered   what its judge has learnt, from start to start  -> notes
+    shown        what the page is shown, and may ask             -> page
 
 What a person asks for goes the other way: publisher -> daemon -> listener -> asked, and with the next block to hearing.
 """
@@ -32,9 +33,11 @@ from edge.daemon.listener import Listener
 from edge.daemon.notify import ALIVE, READY, STOPPING, Watchdog, notify, watchdog_seconds
 from edge.daemon.opening import openers
 from edge.daemon.payloads import Record
+from edge.daemon.shown import FrontDesk
 from edge.detector import Detector, verify
 from edge.errors import ConfigError, EarshotError
-from edge.memory import ClipStore, Notes
+from edge.memory import ClipStore, Episodes, Notes
+from edge.page import ChoiceFile, Page, chosen
 from edge.voice import Command, Publisher, Snapshot, metrics
 
 log = logging.getLogger(__name__)
@@ -51,10 +54,16 @@ CLIPS_SECONDS: Final = 1.0
 class Daemon:
     """Listens to every source of a configuration until it is told to stop, or until all of them have ended."""
 
-    def __init__(self, config: Config, on_record: Callable[[Record], None] | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        on_record: Callable[[Record], None] | None = None,
+        on_reload: Callable[[], None] | None = None,
+    ) -> None:
         """Read and verify every detector; open no source, no file to write and no connection.
 
         on_record: if given, called with a JSON-ready record of every reading and event, from the sources' threads.
+        on_reload: if given, what the page calls when a person has changed what is judged by.
         Raises DetectorError or ConfigError that names what does not fit.
         """
         self._config = config
@@ -72,17 +81,20 @@ class Daemon:
         opened = openers(config.sources)
         self._clips = ClipStore(config.evidence, config.state_path / "evidence") if config.state_path else None
         self._notes = Notes(config.state_path / "learnt" if config.state_path else None)
+        self._page = self._page_of(config, on_reload) if config.page.port else None
+        choices = chosen(config)
         self._listeners = [
             Listener(
                 source,
                 read[source.detector],
-                config,
+                config.model_copy(update={"event": choices.events(source.name, config.event)}),
                 opened[source.name],
                 self._publisher,
                 self._clips,
                 self._notes,
                 self._stop,
-                on_record,
+                on_record if self._page is None else _both(on_record, self._page.record),
+                self._page,
             )
             for source in config.sources
         ]
@@ -109,6 +121,7 @@ class Daemon:
         server = None
         try:
             server = self._serve_metrics()  # late: it asks DNS for our name, which may take its time
+            self._open_page()
             self._watch(threads, until, on_tick or (lambda: None))
         finally:
             notify(STOPPING)
@@ -117,6 +130,8 @@ class Daemon:
                 while thread.is_alive():  # a source that is just being opened does not hear the first call
                     listener.close()
                     thread.join(JOIN_SECONDS)
+            if self._page:
+                self._page.close()
             self._notes.close(CLIPS_SECONDS)
             if self._clips:
                 self._clips.close(CLIPS_SECONDS)
@@ -135,6 +150,33 @@ class Daemon:
         except EarshotError as error:  # a port that is taken must not make the device deaf
             log.warning("no metrics: %s", error)
             return None
+
+    def _page_of(self, config: Config, on_reload: Callable[[], None] | None) -> Page:
+        broker = self._publisher
+        front = FrontDesk(
+            config,
+            lambda: self._listeners,
+            self._health,
+            lambda: {"connected": broker.connected, "reason": broker.reason},
+            on_reload,
+        )
+        folder = config.state_path
+        return Page(
+            config.page,
+            front,
+            Episodes(Notes(folder / "episodes" if folder else None), front.sources),
+            ChoiceFile(folder),
+            finely=config.evidence.privacy == "audio",
+            most_minutes=config.mqtt.largest_shelve_minutes,
+        )
+
+    def _open_page(self) -> None:
+        if self._page is None:
+            return
+        try:
+            log.info("the page: %s", self._page.open())
+        except EarshotError as error:  # a port that is taken must not make the device deaf
+            log.warning("no page: %s", error)
 
     def _guard(self, listener: Listener) -> None:
         """A thread that dies alone leaves a daemon that is alive and deaf: it takes the daemon with it."""
@@ -212,6 +254,17 @@ class Daemon:
             clips_bytes=self._clips.clips_bytes if self._clips else 0,
             written_bytes=metrics.written_bytes(),
         )
+
+
+def _both(one: Callable[[Record], None] | None, other: Callable[[Record], None]) -> Callable[[Record], None]:
+    if one is None:
+        return other
+
+    def both(record: Record) -> None:
+        one(record)
+        other(record)
+
+    return both
 
 
 def _verified(path: Path) -> Detector:

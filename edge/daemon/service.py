@@ -25,9 +25,9 @@ class Service:
         """Read the configuration by `read`, and verify every detector. Raises EarshotError for what does not fit."""
         self._read = read
         self._on_record = on_record
-        self._daemon = Daemon(read(), on_record)
-        self._following: Daemon | None = None
         self._reload = threading.Event()
+        self._daemon = Daemon(read(), on_record, self.reload)
+        self._following: Daemon | None = None
         self._stopped = False
 
     def stop(self) -> None:
@@ -58,7 +58,7 @@ class Service:
         self._reload.clear()
         reloading()
         try:
-            self._following = Daemon(self._read(), self._on_record)
+            self._following = Daemon(self._read(), self._on_record, self.reload)
         except EarshotError as error:
             log.warning("the configuration stays as it was: %s", error)
             notify(READY, f"STATUS=the configuration stays as it was: {error}")

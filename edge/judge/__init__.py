@@ -28,7 +28,7 @@ from edge.judge.calibration import (
 )
 from edge.judge.changes import Change, Changes, Kind, Place, added_sound, band_of, places
 from edge.judge.event import Band, Event, EventDetector, Reason, moved_bands
-from edge.judge.evidence import STEP_SHARE, evidence_of, log_score_at, rarity, rate_at, rate_of, scales_of
+from edge.judge.evidence import STEP_SHARE, Surprise, evidence_of, log_score_at, rarity, rate_at, rate_of, scales_of
 from edge.judge.fit import STRANGER, Calibration, Fit, Shift, cross_fit, fit_section, network_shift, ordinary_of, refit
 from edge.judge.gaussian import DOMAINS, Domain, Gaussian, fit_gaussian, fit_whitening
 from edge.judge.learning import Learner, Learnt, Provisional
@@ -86,6 +86,7 @@ __all__ = [
     "SectionStatistics",
     "SensorHealth",
     "Shift",
+    "Surprise",
     "TooLittleSoundError",
     "Trial",
     "added_sound",

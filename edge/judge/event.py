@@ -97,6 +97,11 @@ class EventDetector:
         """Id of the open episode, if there is one."""
         return self._episode.id if self._episode else None
 
+    @property
+    def spoken(self) -> Sequence[Surprise]:
+        """What each scale of the evidence says of the newest window; none where nothing is heard."""
+        return () if self.surprise is NOTHING else self._evidence.spoken
+
     def step(self, time: float, score: float, log_score: float, bands: Sequence[Band] = ()) -> list[Event]:
         """Take the score of the window that ends at `time` (s, of a clock that runs forward); say what happened."""
         surprise = self._weigh(time, log_score, learn=self._episode is None)

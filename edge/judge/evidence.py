@@ -110,7 +110,10 @@ NOTHING: Final = Surprise(1.0)
 
 
 class Evidence:
-    """One machine's log scores, a hop each, to how surprising they are."""
+    """One machine's log scores, a hop each, to how surprising they are.
+
+    spoken  what each scale said of the newest hop, the shortest first; those that wait say nothing
+    """
 
     def __init__(
         self, ordinary: Ordinary, scales: Sequence[Scale], *, hop_seconds: float, change_rate: float = 0.2
@@ -130,6 +133,7 @@ class Evidence:
         self._scales = tuple(scales)
         self._minute_at = max((i for i, scale in enumerate(scales) if scale.hops <= MAX_BLOCKS), default=None)
         self._pasts = [_Past(scale.hops) for scale in scales]
+        self.spoken: tuple[Surprise, ...] = ()
 
     def step(self, log_score: float | None, *, learn: bool = True) -> Surprise:
         """Take the log score of the next hop, None where nothing was heard; say how surprising the newest sound is.
@@ -141,13 +145,15 @@ class Evidence:
             past.push(clipped, learn)
             if log_score is None or not learn:  # the condition may have changed meanwhile
                 past.weight *= self._forgotten_a_hop
+        spoken = list[Surprise]()
+        self.spoken = ()
         if log_score is None:
             return NOTHING
-        spoken = list[Surprise]()
         for scale, past in zip(self._scales, self._pasts, strict=True):
             average = log_score if scale.hops == 1 else past.average
             if average is not None:
                 spoken.append(self._of_scale(scale, past, average))
+        self.spoken = tuple(spoken)
         return min(spoken, key=lambda one: one.probability, default=NOTHING)
 
     def miss(self, hops: int) -> None:
