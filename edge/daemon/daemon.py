@@ -9,6 +9,7 @@ becomes a message elsewhere, in a thread a source, which nothing makes wait:
     telling      to whom each of these is said, and when         -> publisher, clips, journal, who reads along
     payloads     and in which words                              -> JSON, as in edge/schemas/
     remembered   what its judge has learnt, from start to start  -> notes
+    minutes      what happens there, each minute in numbers      -> history
     shown        what the page is shown, and may ask             -> page
 
 What a person asks for goes the other way: publisher -> daemon -> listener -> asked, and with the next block to hearing.
@@ -18,26 +19,23 @@ import logging
 import platform
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import onnxruntime
 
 from edge import __version__, clock
-from edge import detector as detectors
 from edge.config import Config
 from edge.daemon import payloads
-from edge.daemon.lasting import Lost
 from edge.daemon.listener import Listener
-from edge.daemon.notify import ALIVE, READY, STOPPING, Watchdog, notify, watchdog_seconds
+from edge.daemon.notify import ALIVE, READY, Watchdog, notify, watchdog_seconds
 from edge.daemon.opening import openers
+from edge.daemon.paging import Paging
 from edge.daemon.payloads import Record
-from edge.daemon.shown import FrontDesk
-from edge.detector import Detector, verify
+from edge.detector import Detector
 from edge.errors import ConfigError, EarshotError
-from edge.memory import ClipStore, Episodes, Notes
-from edge.page import ChoiceFile, Page, chosen
+from edge.memory import ClipStore, History, Notes
 from edge.voice import Command, Publisher, Snapshot, metrics
 
 log = logging.getLogger(__name__)
@@ -48,7 +46,7 @@ TICK_SECONDS: Final = 0.5
 JOIN_SECONDS: Final = 0.1
 
 CLIPS_SECONDS: Final = 1.0
-"""For the last clips at the end; systemd waits 5 s for all of us."""
+"""For the last minutes, and the last clips, at the end; systemd waits 5 s for all of us."""
 
 
 class Daemon:
@@ -57,11 +55,13 @@ class Daemon:
     def __init__(
         self,
         config: Config,
+        detectors: Mapping[Path, Detector],
         on_record: Callable[[Record], None] | None = None,
         on_reload: Callable[[], None] | None = None,
     ) -> None:
-        """Read and verify every detector; open no source, no file to write and no connection.
+        """Open no source, no file and no connection.
 
+        detectors: that of each source, by its path; verified
         on_record: if given, called with a JSON-ready record of every reading and event, from the sources' threads.
         on_reload: if given, what the page calls when a person has changed what is judged by.
         Raises DetectorError or ConfigError that names what does not fit.
@@ -77,42 +77,49 @@ class Daemon:
             state_path=config.state_path,
             on_command=self._obey,
         )
-        read = {path: _verified(path) for path in {source.detector for source in config.sources}}
         opened = openers(config.sources)
         self._clips = ClipStore(config.evidence, config.state_path / "evidence") if config.state_path else None
         self._notes = Notes(config.state_path / "learnt" if config.state_path else None)
-        self._page = self._page_of(config, on_reload) if config.page.port else None
-        choices = chosen(config)
+        self._history = _history(config)
+        self._paging = Paging(config, self, on_reload)
         self._listeners = [
             Listener(
                 source,
-                read[source.detector],
-                config.model_copy(update={"event": choices.events(source.name, config.event)}),
+                detectors[source.detector],
+                self._paging.judging(source.name),
                 opened[source.name],
                 self._publisher,
                 self._clips,
+                self._history,
                 self._notes,
                 self._stop,
-                on_record if self._page is None else _both(on_record, self._page.record),
-                self._page,
+                self._paging.records(on_record),
+                self._paging.page,
             )
             for source in config.sources
         ]
 
+    @property
+    def config(self) -> Config:
+        """What it was made by."""
+        return self._config
+
     def stop(self) -> None:
-        """Ask `run` to return: episodes are closed and published first. May be called from a signal handler."""
+        """Ask `run` to return: episodes are closed and published first. May be called from any thread."""
         self._stop.set()
 
-    def run(self, seconds: float | None = None, on_tick: Callable[[], None] | None = None) -> None:
+    def run(self, seconds: float | None, on_tick: Callable[[], None], on_end: Callable[[], None]) -> None:
         """Listen until `stop`, for `seconds` at most, or until every source has ended.
 
-        on_tick: called here, in this thread, a few times a second.
-        Raises ConfigError if metrics are asked for and cannot be had.
+        on_tick, on_end: called here, in this thread, a few times a second, and when we begin to end.
+        Raises ConfigError if metrics are asked for and cannot be had, and what a source failed by, if none is left.
         """
         until = None if seconds is None else time.monotonic() + seconds
         self._publisher.start()
         if self._clips:
             self._clips.start()
+        if self._history:
+            self._history.start()
         threads = [threading.Thread(target=self._guard, args=(each,), name=each.name) for each in self._listeners]
         for thread in threads:
             thread.start()
@@ -121,26 +128,31 @@ class Daemon:
         server = None
         try:
             server = self._serve_metrics()  # late: it asks DNS for our name, which may take its time
-            self._open_page()
-            self._watch(threads, until, on_tick or (lambda: None))
+            self._paging.open()
+            self._watch(threads, until, on_tick)
         finally:
-            notify(STOPPING)
+            on_end()
+            none_is_left = not any(thread.is_alive() for thread in threads) and not self._stop.is_set()
             self._stop.set()
-            for listener, thread in zip(self._listeners, threads, strict=True):
-                while thread.is_alive():  # a source that is just being opened does not hear the first call
-                    listener.close()
-                    thread.join(JOIN_SECONDS)
-            if self._page:
-                self._page.close()
+            self._end_sources(threads)
+            self._paging.close()
             self._notes.close(CLIPS_SECONDS)
+            if self._history:
+                self._history.close(CLIPS_SECONDS)
             if self._clips:
                 self._clips.close(CLIPS_SECONDS)
-            self._publisher.health(self._health())
+            self._publisher.health(self.health())
             self._publisher.close()
             if server is not None:
                 server.close()
-        if self._failure is not None:
+        if self._failure is not None and none_is_left:
             raise self._failure
+
+    def _end_sources(self, threads: Sequence[threading.Thread]) -> None:
+        while alive := [each for each in zip(self._listeners, threads, strict=True) if each[1].is_alive()]:
+            for listener, _ in alive:  # one that is just being opened does not hear the first call
+                listener.close()
+            alive[0][1].join(JOIN_SECONDS)
 
     def _serve_metrics(self) -> metrics.Server | None:
         try:
@@ -151,42 +163,14 @@ class Daemon:
             log.warning("no metrics: %s", error)
             return None
 
-    def _page_of(self, config: Config, on_reload: Callable[[], None] | None) -> Page:
-        broker = self._publisher
-        front = FrontDesk(
-            config,
-            lambda: self._listeners,
-            self._health,
-            lambda: {"connected": broker.connected, "reason": broker.reason},
-            on_reload,
-        )
-        folder = config.state_path
-        return Page(
-            config.page,
-            front,
-            Episodes(Notes(folder / "episodes" if folder else None), front.sources),
-            ChoiceFile(folder),
-            finely=config.evidence.privacy == "audio",
-            most_minutes=config.mqtt.largest_shelve_minutes,
-        )
-
-    def _open_page(self) -> None:
-        if self._page is None:
-            return
-        try:
-            log.info("the page: %s", self._page.open())
-        except EarshotError as error:  # a port that is taken must not make the device deaf
-            log.warning("no page: %s", error)
-
     def _guard(self, listener: Listener) -> None:
-        """A thread that dies alone leaves a daemon that is alive and deaf: it takes the daemon with it."""
+        """A source that fails, by a defect of ours or of its detector, is lost; the others listen on."""
         try:
             listener.run()
         except Exception as error:
-            log.exception("%s: a defect of ours", listener.name)
+            log.exception("%s: fails, and is lost until the next start", listener.name)
             self._failure = error
-            self._stop.set()
-            listener.lose(Lost("a defect of ours", "source_lost"))
+            listener.fail(error)
 
     def _watch(self, threads: Sequence[threading.Thread], until: float | None, on_tick: Callable[[], None]) -> None:
         """Say how we are, and that we are alive, until there is a reason to stop."""
@@ -196,7 +180,7 @@ class Daemon:
         said = ""
         while any(thread.is_alive() for thread in threads) and (until is None or time.monotonic() < until):
             if time.monotonic() >= next_health:
-                self._publisher.health(self._health())
+                self._publisher.health(self.health())
                 next_health += self._config.mqtt.health_seconds
             if (status := self._status()) != said:
                 notify(f"STATUS={status}")
@@ -214,7 +198,18 @@ class Daemon:
     def _obey(self, source: str, command: Command) -> str | None:
         return next(each for each in self._listeners if each.name == source).obey(command)
 
-    def _health(self) -> Record:
+    @property
+    def listeners(self) -> Sequence[Listener]:
+        """Who hears the sources."""
+        return self._listeners
+
+    @property
+    def broker(self) -> Record:
+        """Whether there is a connection to the broker, and why not."""
+        return {"connected": self._publisher.connected, "reason": self._publisher.reason}
+
+    def health(self) -> Record:
+        """Return how the device is (schemas/health.json)."""
         clips = self._clips
         return payloads.health_of(
             self._config.node_name,
@@ -225,6 +220,7 @@ class Daemon:
             commanded={each.name: each.commanded for each in self._listeners},
             epoch=clock.utc(0.0),
             judging={each.name: each.judging for each in self._listeners},
+            defects={each.name: each.defect for each in self._listeners if each.defect},
             mqtt=self._publisher.figures,
             clips={
                 "state": clips.state if clips else "off",
@@ -256,18 +252,8 @@ class Daemon:
         )
 
 
-def _both(one: Callable[[Record], None] | None, other: Callable[[Record], None]) -> Callable[[Record], None]:
-    if one is None:
-        return other
-
-    def both(record: Record) -> None:
-        one(record)
-        other(record)
-
-    return both
-
-
-def _verified(path: Path) -> Detector:
-    detector = detectors.read(path)
-    verify(detector)
-    return detector
+def _history(config: Config) -> History | None:
+    if config.state_path is None or not config.memory.days:
+        return None
+    folder = config.state_path / "history"
+    return History(config.memory, folder, min_free_megabytes=config.evidence.min_free_megabytes)

@@ -118,7 +118,7 @@ class Evidence:
     def __init__(
         self, ordinary: Ordinary, scales: Sequence[Scale], *, hop_seconds: float, change_rate: float = 0.2
     ) -> None:
-        """Know only what enrolment knows.
+        """Know only what enrolment knows. `averages` are the newest, of each scale; None where one waits.
 
         change_rate  of ordinary changes of condition (load, speed, weather, a door), at most so many (0 to 1) are
                      reported as a step, and fewer the better the machine is known. No rate in time: nobody has heard
@@ -133,6 +133,7 @@ class Evidence:
         self._scales = tuple(scales)
         self._minute_at = max((i for i, scale in enumerate(scales) if scale.hops <= MAX_BLOCKS), default=None)
         self._pasts = [_Past(scale.hops) for scale in scales]
+        self.averages: tuple[float | None, ...] = (None,) * len(self._scales)
         self.spoken: tuple[Surprise, ...] = ()
 
     def step(self, log_score: float | None, *, learn: bool = True) -> Surprise:
@@ -145,16 +146,17 @@ class Evidence:
             past.push(clipped, learn)
             if log_score is None or not learn:  # the condition may have changed meanwhile
                 past.weight *= self._forgotten_a_hop
-        spoken = list[Surprise]()
+        scales = list(zip(self._scales, self._pasts, strict=True))
+        self.averages = tuple(log_score if scale.hops == 1 else past.average for scale, past in scales)
         self.spoken = ()
         if log_score is None:
             return NOTHING
-        for scale, past in zip(self._scales, self._pasts, strict=True):
-            average = log_score if scale.hops == 1 else past.average
-            if average is not None:
-                spoken.append(self._of_scale(scale, past, average))
-        self.spoken = tuple(spoken)
-        return min(spoken, key=lambda one: one.probability, default=NOTHING)
+        self.spoken = tuple(
+            self._of_scale(scale, past, average)
+            for (scale, past), average in zip(scales, self.averages, strict=True)
+            if average is not None
+        )
+        return min(self.spoken, key=lambda one: one.probability, default=NOTHING)
 
     def miss(self, hops: int) -> None:
         """Pass over so many hops (>= 0) of which nothing is known: the scales wait."""

@@ -1,26 +1,45 @@
-"""What the device keeps of what it heard, bounded: clips and pictures of episodes, notes of what it learnt.
+"""What the device keeps of what it heard, bounded: clips and pictures of episodes, minutes in numbers, notes.
 
     clips      the newest seconds of each source, and the thread that packs what an episode needs of them
     shelf      the disk: whole files, a quota, a floor
     picture    a spectrogram as PNG
     episodes   the newest of them, to be looked at, with what a person said
+    history    each minute of each source in numbers, for days; its files are
+    books      of `table`s of `minute`s, and of `day`s, which are kept for a year
+    charts     as many points of them as there is room for
     notes      small, in JSON, for who wants to know them after a restart
 
 No sound is kept without an episode.
 """
 
+from edge.memory.books import Book, read_books, sources_in
+from edge.memory.charts import WHEN, Chart, chart, series, times
 from edge.memory.clips import ClipStore, Evidence
 from edge.memory.episodes import Episodes
+from edge.memory.history import Diary, History
+from edge.memory.minute import Flag, Heard
 from edge.memory.notes import Notes
 from edge.memory.picture import COLUMN_FRAMES, spectrogram
 from edge.memory.shelf import write_whole
 
 __all__ = [
     "COLUMN_FRAMES",
+    "WHEN",
+    "Book",
+    "Chart",
     "ClipStore",
+    "Diary",
     "Episodes",
     "Evidence",
+    "Flag",
+    "Heard",
+    "History",
     "Notes",
+    "chart",
+    "read_books",
+    "series",
+    "sources_in",
     "spectrogram",
+    "times",
     "write_whole",
 ]

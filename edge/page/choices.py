@@ -6,7 +6,6 @@ It counts only while there is a page: whoever closes the page is back at config.
 force. What it changes is said in the log at each start.
 """
 
-import json
 import logging
 import threading
 from pathlib import Path
@@ -117,5 +116,5 @@ def _read(path: Path) -> Choices:
 
 
 def _first_of(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}, got {json.dumps(first['input'])[:60]}"
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"

@@ -42,7 +42,6 @@ class Page:
         self._settings = settings
         self._desk = Desk(device, self.feed, episodes, choices, Lines(), most_minutes)
         self._server: Server | None = None
-        logging.getLogger().addHandler(self._desk.lines)
 
     def record(self, record: Record) -> None:
         """Take what is told to who reads along (`earshot run --json`). From any thread; waits for nobody."""
@@ -59,6 +58,7 @@ class Page:
         except ImportError as error:
             raise EarshotError(f"{error.name} is not installed: pip install 'earshot[web]'") from error
         password = _password(settings.password_file)
+        logging.getLogger().addHandler(self._desk.lines)
         self._desk.episodes.recall()
         self._server, loop = serve(settings, self._desk, password)
         self.feed.open(loop)
