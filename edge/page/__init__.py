@@ -8,7 +8,8 @@
     opening      what needs the web extra, loaded only by who opens the page:
       server     uvicorn in a thread; `door`: few connections, however many come
       gate       what every request has to pass; `keys`: the password, sessions, rates
-      entrance, watching, episodes, settings, bundle     the views, as JSON; `answers`: what they have in common
+      entrance, watching, episodes, past, enrolment, settings, bundle
+                 the views, as JSON; `answers`: what they have in common
       assets     the files that the browser loads: HTML, CSS and JavaScript by hand, and the texts
 
 docs/page.md is for who opens it to a network.

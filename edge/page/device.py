@@ -1,8 +1,11 @@
 """What the page may ask of the daemon, and nothing else: the daemon answers, and the page knows no other wing of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edge.voice import Command
 
@@ -24,6 +27,21 @@ class Device(Protocol):
 
     def cards(self) -> Mapping[str, Record]:
         """Return, for each source, what its detector is: name, machine, thresholds, what it would hear."""
+
+    def minutes(self, source: str, names: Sequence[str]) -> Mapping[str, NDArray[np.float64]]:
+        """Return columns of what is remembered of a source, (n,) each, and their `time`. Reads the disk."""
+
+    def alarms(self, source: str, threshold: float, since: float) -> list[tuple[float, float]]:
+        """Return from when to when another threshold would have alarmed since then, UNIX seconds. Reads the disk."""
+
+    def teach(self, source: str, minutes: float, condition: str | None) -> None:
+        """Begin to learn a machine from what its source hears. Raises EarshotError where that cannot be."""
+
+    def taught(self, source: str) -> Record | None:
+        """Return how far that has come; None where nothing was begun."""
+
+    def tell_teacher(self, source: str, word: str) -> None:
+        """Say `enough`, `accept` or `stop` to it. Raises EarshotError where that means nothing."""
 
     def configuration(self) -> Record:
         """Return the configuration as plain values."""

@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 
 from edge.config import PageSettings, secret_path
 from edge.errors import EarshotError
-from edge.page import assets, entrance, episodes, settings, watching
+from edge.page import assets, enrolment, entrance, episodes, past, settings, watching
 from edge.page.desk import Desk
 from edge.page.door import Door
 from edge.page.gate import Gate
@@ -33,6 +33,8 @@ def serve(own: PageSettings, desk: Desk, password: str | None) -> tuple[Server, 
             *entrance.routes(None if password is None else Password(password), sessions, encrypted=context is not None),
             *watching.routes(desk, door),
             *episodes.routes(desk),
+            *past.routes(desk),
+            *enrolment.routes(desk),
             *settings.routes(desk),
             *assets.routes(),
         ]
