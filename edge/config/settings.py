@@ -39,6 +39,9 @@ CREDENTIAL: Final = "credential:"
 DAY_SECONDS: Final = 86_400
 WEEK_MINUTES: Final = 7 * 24 * 60
 
+HOME_ASSISTANT: Final = "homeassistant"
+"""The discovery prefix that Home Assistant has by itself."""
+
 
 # --- Kinds of values. The text in `description` is what an error message expects. ---
 
@@ -108,6 +111,14 @@ Topic = Annotated[
         pattern=r"^[a-zA-Z0-9_-]+(/[a-zA-Z0-9_-]+)*$",
         max_length=200,
         description="levels of letters, digits, _ or - with / between them",
+    ),
+]
+Discovery = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-zA-Z0-9_-]+(/[a-zA-Z0-9_-]+)*$",
+        max_length=200,
+        description="off, on, or the discovery prefix of your Home Assistant: levels of letters, digits, _ or -",
     ),
 ]
 Text = Annotated[str, Field(min_length=1, max_length=200, description="1 to 200 characters")]
@@ -311,6 +322,7 @@ class MqttSettings(Settings):
     topic_prefix: Topic = "earshot"
     commands: Literal["off", "on"] = "off"
     largest_shelve_minutes: Annotated[float, Field(gt=0, le=WEEK_MINUTES)] = 480.0
+    discovery: Discovery = "on"
     retain: bool = True
     max_packet_bytes: Annotated[int, Field(ge=128, le=268_435_460)] | None = None
     keepalive_seconds: Annotated[int, Field(ge=1, le=3600)] = 30
@@ -323,6 +335,11 @@ class MqttSettings(Settings):
         """The port, with the default of the protocol where none was given (IANA: mqtt 1883, secure-mqtt 8883)."""
         plain, secure = (80, 443) if self.transport == "websockets" else (1883, 8883)
         return self.port or (secure if self.tls.enabled else plain)
+
+    @property
+    def discovery_prefix(self) -> str | None:
+        """The first levels of the topics that Home Assistant looks at; None: nothing is announced."""
+        return {"off": None, "on": HOME_ASSISTANT}.get(self.discovery, self.discovery)
 
     @model_validator(mode="after")
     def _whose_password(self) -> Self:

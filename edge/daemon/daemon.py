@@ -70,16 +70,19 @@ class Daemon:
         self._stop = threading.Event()
         self._failure: Exception | None = None
         self._started = time.monotonic()
+        state = config.state_path
+        self._clips = ClipStore(config.evidence, state / "evidence") if state else None
+        self._notes = Notes(state / "learnt" if state else None)
         self._publisher = Publisher(
             config.mqtt,
             node=config.node_name,
             sources=[source.name for source in config.sources],
-            state_path=config.state_path,
+            state_path=state,
             on_command=self._obey,
+            pictures=self._clips is not None and config.evidence.privacy != "off",
+            notebook=Notes(state / "announced" if state else None),
         )
         opened = openers(config.sources)
-        self._clips = ClipStore(config.evidence, config.state_path / "evidence") if config.state_path else None
-        self._notes = Notes(config.state_path / "learnt" if config.state_path else None)
         self._history = _history(config)
         self._paging = Paging(config, self, on_reload)
         self._listeners = [

@@ -4,6 +4,7 @@
                  retained     the newest values, said again at every connect
                  outbox       events until they are acknowledged, on disk: `backlog`, `scribe`, `shadow` and below
                  orders       commands that wait for their turn (`control` reads what they mean)
+                 herald       what Home Assistant is told, so that it finds us: `discovery`
                  agenda       what of all that is said next
                  connection   the life of it: `broker`, `dialect`, `credentials`, `link` with its `flight`, `backoff`
                  reckoning    what came of it; `blame`: what costs a connection is said no more
