@@ -191,7 +191,9 @@ def test_a_form_changes_nothing(inside: Visitor) -> None:
         assert inside.ask("/api/settings", "POST", b'{"shelve_minutes": 1}', headers).status == 415
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "", "localhost.evil.example", "[", "127.0.0.1.evil"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "", "localhost.evil.example", "[", "127.0.0.1.evil"]
+)
 def test_a_name_that_is_not_ours_is_sent_away(inside: Visitor, host: str) -> None:
     """A stranger's site may give its own name our address, after it was loaded (DNS rebinding)."""
     answer = inside.ask("/api/now", headers={"Host": host})
@@ -200,7 +202,9 @@ def test_a_name_that_is_not_ours_is_sent_away(inside: Visitor, host: str) -> Non
     assert b"sources" not in answer.body
 
 
-@pytest.mark.parametrize("host", ["localhost:80", "127.0.0.1", "192.168.7.7:8080", "[::1]:80", "pump.example", "PUMP.example"])
+@pytest.mark.parametrize(
+    "host", ["localhost:80", "127.0.0.1", "192.168.7.7:8080", "[::1]:80", "pump.example", "PUMP.example"]
+)
 def test_our_names_are_ours(inside: Visitor, host: str) -> None:
     assert inside.ask("/api/now", headers={"Host": host}).status == 200
 
@@ -297,7 +301,13 @@ def test_who_has_no_session_may_not_ask_for_ever(guarded: Paged) -> None:
 
 @pytest.mark.parametrize(
     "garbage",
-    [b"\x16\x03\x01\x02\x00" * 100, b"GET / HTTP/9.9\r\n\r\n", b"\0" * 100_000, b"GET /" + b"a" * 100_000, b"POST\r\n\r\n"],
+    [
+        b"\x16\x03\x01\x02\x00" * 100,
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\0" * 100_000,
+        b"GET /" + b"a" * 100_000,
+        b"POST\r\n\r\n",
+    ],
 )
 def test_what_is_no_http_is_no_news(guarded: Paged, inside: Visitor, garbage: bytes) -> None:
     before = guarded.log()

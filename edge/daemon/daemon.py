@@ -207,6 +207,11 @@ class Daemon:
         return self._listeners
 
     @property
+    def history(self) -> History | None:
+        """What is remembered of them."""
+        return self._history
+
+    @property
     def broker(self) -> Record:
         """Whether there is a connection to the broker, and why not."""
         return {"connected": self._publisher.connected, "reason": self._publisher.reason}

@@ -31,7 +31,7 @@ from edge.daemon.shown import Shown
 from edge.daemon.telling import Telling
 from edge.detector import Detector, Reading
 from edge.errors import EarshotError, shown
-from edge.judge import Event, Provisional
+from edge.judge import Alarm, Event, Provisional
 from edge.memory import ClipStore, Evidence, History, Notes
 from edge.page import Page
 from edge.source import SAMPLE_RATE_HZ, Block, Source
@@ -108,7 +108,8 @@ class Listener:
             stop=stop,
             on_record=on_record,
         )
-        self._minutes = Minutes(history, self.name, detector, section, judge) if history else None
+        most = config.event.max_episode_minutes
+        self._minutes = Minutes(history, self.name, detector, section, judge, most) if history else None
         self._tally = Tally()
         self.defect: str | None = None
 
@@ -143,6 +144,10 @@ class Listener:
     def close(self) -> None:
         """Wake the source if it waits for sound, so that `run` can return. May be called from any thread."""
         self._source.close()
+
+    def alarms(self, threshold: float, since: float) -> list[Alarm]:
+        """Return what episodes a threshold would have told of since then (UNIX seconds). Any thread; reads the disk."""
+        return [] if self._minutes is None else self._minutes.alarms(threshold, since)
 
     def obey(self, command: Command) -> str:
         """Take what a person asked for; return what will be done before the next sound. May be called from any thread.

@@ -5,10 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge.config import Config
 from edge.daemon.payloads import Record
 from edge.errors import EarshotError
-from edge.memory import Episodes, Notes
+from edge.memory import Episodes, History, Notes
 from edge.page import ChoiceFile, Page, chosen
 from edge.voice import Command
 
@@ -21,6 +24,8 @@ log = logging.getLogger(__name__)
 class _Daemon(Protocol):
     @property
     def listeners(self) -> Sequence["Listener"]: ...
+    @property
+    def history(self) -> History | None: ...
     @property
     def broker(self) -> Record: ...
     def health(self) -> Record: ...
@@ -100,11 +105,21 @@ class FrontDesk:
 
     def obey(self, source: str, command: Command) -> str:
         """Have a command done. Raises CommandError where it cannot be."""
-        return next(each for each in self._daemon.listeners if each.name == source).obey(command)
+        return self._of(source).obey(command)
 
     def cards(self) -> Mapping[str, Record]:
         """Return what the detector of each source is."""
         return {each.name: each.card for each in self._daemon.listeners}
+
+    def minutes(self, source: str, names: Sequence[str]) -> Mapping[str, NDArray[np.float64]]:
+        """Return what is remembered of a source."""
+        history = self._daemon.history
+        return {name: np.zeros(0) for name in ("time", *names)} if history is None else history.series(source, names)
+
+    def alarms(self, source: str, threshold: float, since: float) -> list[tuple[float, float]]:
+        """Return from when to when another threshold would have alarmed since then."""
+        found = self._of(source).alarms(threshold, since)
+        return [(round(alarm.opened), round(alarm.closed)) for alarm in found]
 
     def configuration(self) -> Record:
         """Return the configuration as plain values."""
@@ -121,3 +136,6 @@ class FrontDesk:
             return False
         self._reload()
         return True
+
+    def _of(self, source: str) -> "Listener":
+        return next(each for each in self._daemon.listeners if each.name == source)

@@ -81,6 +81,10 @@ class Judge:
         self._events.threshold = self._own_threshold if value is None else value
         self._events.rate = self._own_rate if value is None else self._rate_at(value)
 
+    def rarity_of(self, threshold: float) -> float:
+        """Return what `rarity` has to reach at another threshold of a window."""
+        return rarity(self._rate_at(threshold))
+
     @property
     def own_threshold(self) -> float:
         """The same, had nobody sent another."""

@@ -9,6 +9,8 @@
     learning     and what it turned out to: what a machine just enrolled goes on learning
     changes      known changes, laid over normal frames
     limits       from which strength on these are reported, and how soon
+    hindsight    what another threshold would have told of the last days
+    drift        what changes over weeks
 
 `calibration` turns that into thresholds that promise so many false alarms a week.
 """
@@ -27,10 +29,12 @@ from edge.judge.calibration import (
     unrefused_threshold,
 )
 from edge.judge.changes import Change, Changes, Kind, Place, added_sound, band_of, places
+from edge.judge.drift import Drift, drift
 from edge.judge.event import Band, Event, EventDetector, Reason, moved_bands
 from edge.judge.evidence import STEP_SHARE, Surprise, evidence_of, log_score_at, rarity, rate_at, rate_of, scales_of
 from edge.judge.fit import STRANGER, Calibration, Fit, Shift, cross_fit, fit_section, network_shift, ordinary_of, refit
 from edge.judge.gaussian import DOMAINS, Domain, Gaussian, fit_gaussian, fit_whitening
+from edge.judge.hindsight import Alarm, alarms_at
 from edge.judge.learning import Learner, Learnt, Provisional
 from edge.judge.limits import RANGES_DB, Limit, Trial, at_level, heard_normal, in_words, limits
 from edge.judge.normal import MIN_WINDOWS, NormalWindows
@@ -58,11 +62,13 @@ __all__ = [
     "SCORE_NAMES",
     "STEP_SHARE",
     "STRANGER",
+    "Alarm",
     "Band",
     "Calibration",
     "Change",
     "Changes",
     "Domain",
+    "Drift",
     "Event",
     "EventDetector",
     "Fit",
@@ -91,11 +97,13 @@ __all__ = [
     "TooLittleSoundError",
     "Trial",
     "added_sound",
+    "alarms_at",
     "at_level",
     "band_of",
     "confidence",
     "counting_keys",
     "cross_fit",
+    "drift",
     "evidence_of",
     "expected",
     "fit_gaussian",

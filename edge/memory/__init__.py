@@ -7,6 +7,7 @@
     history    each minute of each source in numbers, for days; its files are
     books      of `table`s of `minute`s, and of `day`s, which are kept for a year
     charts     as many points of them as there is room for
+    stretch    and what was measured in a stretch of them, to learn from
     notes      small, in JSON, for who wants to know them after a restart
 
 No sound is kept without an episode.
@@ -21,6 +22,7 @@ from edge.memory.minute import Flag, Heard
 from edge.memory.notes import Notes
 from edge.memory.picture import COLUMN_FRAMES, spectrogram
 from edge.memory.shelf import write_whole
+from edge.memory.stretch import MeasuredMinutes, measured_in
 
 __all__ = [
     "COLUMN_FRAMES",
@@ -34,8 +36,10 @@ __all__ = [
     "Flag",
     "Heard",
     "History",
+    "MeasuredMinutes",
     "Notes",
     "chart",
+    "measured_in",
     "read_books",
     "series",
     "sources_in",

@@ -57,7 +57,9 @@ def _history(device: Device, source: str, start: float, end: float, n_points: in
     when = minutes["time"]
     span = {"start": start, "end": end, "n_points": n_points}
     score = chart(when, minutes["score"], low=minutes["score_low"], high=minutes["score_high"], **span)
-    evidence, level, threshold = (chart(when, minutes[name], **span) for name in ("evidence", "level_dbfs", "threshold"))
+    evidence, level, threshold = (
+        chart(when, minutes[name], **span) for name in ("evidence", "level_dbfs", "threshold")
+    )
     return {
         "from": start,
         "to": end,
