@@ -356,6 +356,43 @@ class MetricsSettings(Settings):
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
 
 
+class PageTlsSettings(Settings):
+    """Encryption of the page, by files."""
+
+    certificate_file: SecretPath | None = None
+    key_file: SecretPath | None = None
+
+    @model_validator(mode="after")
+    def _both_halves(self) -> Self:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("one of certificate_file and key_file without the other, expected both or neither")
+        return self
+
+
+class PageSettings(Settings):
+    """A page to look at, and who may."""
+
+    host: Host = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    names: Annotated[tuple[Host, ...], Field(max_length=16, strict=False)] = ()
+    password_file: SecretPath | None = None
+    tls: PageTlsSettings = PageTlsSettings()
+
+    @model_validator(mode="after")
+    def _a_password_where_others_come(self) -> Self:
+        if self.password_file is None and (self.names or not _is_here(self.host)):
+            where = f"names {', '.join(self.names)}" if self.names else f"host {self.host}"
+            raise ValueError(f"{where} without password_file: expected one, or 127.0.0.1 and no names")
+        return self
+
+
+def _is_here(host: str) -> bool:
+    """Whether only this computer reaches what listens there."""
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
 class LogSettings(Settings):
     """How much to say on stderr."""
 
@@ -374,6 +411,7 @@ class Config(Settings):
     memory: MemorySettings = MemorySettings()
     mqtt: MqttSettings = MqttSettings()
     metrics: MetricsSettings = MetricsSettings()
+    page: PageSettings = PageSettings()
     log: LogSettings = LogSettings()
 
     @property

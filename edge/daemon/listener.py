@@ -2,7 +2,7 @@
 
     LastingSource -> Hearing -> Telling        blocks -> what happened -> messages
                         |
-                      Tally                    looks on
+                      Tally, Shown             look on
 
 One thread carries a block from end to end; others may ask how it is, hand in what a person asks for, and end it.
 """
@@ -17,6 +17,7 @@ from functools import partial
 from typing import Final
 
 from edge.config import Config, SourceSettings
+from edge.daemon import payloads
 from edge.daemon.asked import Asked
 from edge.daemon.happening import Commanded, Happening, Moment, Standing
 from edge.daemon.hearing import Hearing
@@ -26,11 +27,13 @@ from edge.daemon.notify import Progress
 from edge.daemon.opening import pickup_of
 from edge.daemon.payloads import Origin, Record
 from edge.daemon.remembered import Remembered
+from edge.daemon.shown import Shown
 from edge.daemon.telling import Telling
 from edge.detector import Detector, Reading
 from edge.errors import EarshotError, shown
 from edge.judge import Alarm, Event, Provisional
 from edge.memory import ClipStore, Evidence, History, Notes
+from edge.page import Page
 from edge.source import SAMPLE_RATE_HZ, Block, Source
 from edge.voice import Command, Publisher, SourceSnapshot
 
@@ -81,6 +84,7 @@ class Listener:
         notes: Notes,
         stop: threading.Event,
         on_record: Callable[[Record], None] | None,
+        page: Page | None,
     ) -> None:
         """Open nothing. Raises DetectorError or ConfigError where detector and settings do not fit."""
         self.name = settings.name
@@ -94,8 +98,11 @@ class Listener:
         judge, most_minutes = self._hearing.judge, config.mqtt.largest_shelve_minutes
         self._asked = Asked(self.name, lambda: judge.own_threshold, most_minutes, partial(self._gave_up, publisher))
         self._remembered = Remembered(notes, self.name, detector, section, judge)
+        origin = Origin(config.node_name, self.name, detector, section)
+        self._shown = Shown(page, origin, judge) if page else None
+        self._origin = origin
         self._telling = Telling(
-            Origin(config.node_name, self.name, detector, section),
+            origin,
             publisher,
             self._evidence,
             state_seconds=config.mqtt.state_seconds,
@@ -175,6 +182,11 @@ class Listener:
         judged = standing.status == "listening"
         return Progress(self._tally.samples, self._tally.hops, heard=standing.hears, judged=judged)
 
+    @property
+    def card(self) -> Record:
+        """What it is judged by: the detector, its section, and what it would hear."""
+        return payloads.card_of(self._origin, self._hearing.judge)
+
     def snapshot(self) -> SourceSnapshot:
         """Return what Prometheus is told."""
         now, standing, microphone = self._tally, self.standing, self._source.microphone
@@ -213,6 +225,8 @@ class Listener:
         for command in self._asked.take():
             self._tell(self._hearing.obey(command, block.time + block.samples.size / SAMPLE_RATE_HZ))
         self._tell(self._hearing.hear(block))
+        if self._shown is not None:
+            self._shown.hear(block)
         self._remembered.hear(block.samples.size / SAMPLE_RATE_HZ)
 
     def _gave_up(self, publisher: Publisher, command: Command, why: str) -> None:
@@ -220,9 +234,11 @@ class Listener:
         publisher.answer(self.name, type(command).__name__.lower(), ok=False, words=why)
 
     def _tell(self, happened: Iterable[Happening]) -> None:
-        """Let everybody know who looks on: here a page would be told, too."""
+        """Let everybody know who looks on."""
         for happening in happened:
             self._tally.count(happening)
             if self._minutes is not None:
                 self._minutes.hear(happening)
+            if self._shown is not None:
+                self._shown.see(happening)
             self._telling.tell(happening)

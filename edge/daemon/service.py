@@ -90,7 +90,7 @@ class Service:
         config = self._read()
         detectors = self._trials.open([source.detector for source in config.sources], cancelled)
         learnt = learnt_detectors(config, detectors, partial(self._trials.open, cancelled=cancelled))
-        daemon = Daemon(config, detectors, self._on_record, learnt=learnt, on_learnt=self.reload)
+        daemon = Daemon(config, detectors, self._on_record, learnt=learnt, on_reload=self.reload)
         foresee(config, self._daemon.config if self._daemon else None)
         return daemon
 

@@ -20,6 +20,7 @@ from edge.judge import (
     Provisional,
     Reason,
     ScoreName,
+    Surprise,
     TooLittleSoundError,
     counting_keys,
     evidence_of,
@@ -95,7 +96,16 @@ class Judge:
 
         The logarithm of how improbable ordinary sound makes the newest, by that of the rate of false alarms.
         """
-        return -math.log(self._events.surprise.probability) / max(-math.log(self._events.rate), 1e-9) + 0.0
+        return self._nearness(self._events.surprise)
+
+    @property
+    def scales(self) -> list[tuple[float, float, float]]:
+        """What each scale of the evidence says of the newest window: its seconds, its mean score, how near an alarm."""
+        return [
+            (said.scale.seconds, score_of(said.average, self.score_name), self._nearness(said))
+            for said in self._events.spoken
+            if said.scale is not None
+        ]
 
     @property
     def rarity(self) -> float:
@@ -223,6 +233,9 @@ class Judge:
             scales_hops=[scale.hops for scale in scales],
             hours_needed=self._provisional.of - self._provisional.hours,
         )
+
+    def _nearness(self, said: Surprise) -> float:
+        return -math.log(said.probability) / max(-math.log(self._events.rate), 1e-9) + 0.0
 
     def _rate_at(self, threshold: float) -> float:
         return rate_at(self._ordinary, float(log_score(threshold, self.score_name)))

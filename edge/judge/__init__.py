@@ -35,7 +35,7 @@ from edge.judge.changes import Change, Changes, Kind, Place, added_sound, band_o
 from edge.judge.condition import add_condition
 from edge.judge.drift import Drift, drift
 from edge.judge.event import Band, Event, EventDetector, Reason, moved_bands
-from edge.judge.evidence import STEP_SHARE, evidence_of, log_score_at, rarity, rate_at, rate_of, scales_of
+from edge.judge.evidence import STEP_SHARE, Surprise, evidence_of, log_score_at, rarity, rate_at, rate_of, scales_of
 from edge.judge.fit import STRANGER, Calibration, Fit, Shift, cross_fit, fit_section, network_shift, ordinary_of, refit
 from edge.judge.gaussian import DOMAINS, Domain, Gaussian, fit_gaussian, fit_whitening, heard_conditions
 from edge.judge.hindsight import Alarm, alarms_at
@@ -103,6 +103,7 @@ __all__ = [
     "SensorHealth",
     "Shift",
     "States",
+    "Surprise",
     "TooLittleSoundError",
     "Trial",
     "add_condition",

@@ -98,6 +98,11 @@ class EventDetector:
         return self._episode.id if self._episode else None
 
     @property
+    def spoken(self) -> Sequence[Surprise]:
+        """What each scale of the evidence says of the newest window; none where nothing is heard."""
+        return () if self.surprise is NOTHING else self._evidence.spoken
+
+    @property
     def held(self) -> float:
         """The least rate of false alarms, (0, 1], at which enough of the newest windows would open an episode."""
         enough = self.settings.on_delay.windows
