@@ -39,7 +39,7 @@ from edge.daemon.school import School
 from edge.detector import Detector
 from edge.errors import ConfigError, EarshotError
 from edge.memory import ClipStore, History, Notes
-from edge.voice import Command, Publisher, Snapshot, metrics
+from edge.voice import Command, Notifier, Publisher, Snapshot, metrics
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +88,7 @@ class Daemon:
             pictures=self._clips is not None and config.evidence.privacy != "off",
             notebook=Notes(state / "announced" if state else None),
         )
+        self._notifier = Notifier(config.notify, config.node_name, state) if config.notify.url else None
         opened = openers(config.sources)
         self._history = _history(config)
         self._paging = Paging(config, self, on_reload)
@@ -105,6 +106,7 @@ class Daemon:
                 self._stop,
                 self._paging.records(on_record),
                 self._paging.page,
+                self._notifier,
             )
             for source in config.sources
         ]
@@ -127,6 +129,8 @@ class Daemon:
         """
         until = None if seconds is None else time.monotonic() + seconds
         self._publisher.start()
+        if self._notifier:
+            self._notifier.start()
         if self._clips:
             self._clips.start()
         if self._history:
@@ -154,6 +158,8 @@ class Daemon:
             if self._clips:
                 self._clips.close(CLIPS_SECONDS)
             self._publisher.health(self.health())
+            if self._notifier:
+                self._notifier.close()
             self._publisher.close()
             if server is not None:
                 server.close()
@@ -239,6 +245,7 @@ class Daemon:
             judging={each.name: each.judging for each in self._listeners},
             defects={each.name: each.defect for each in self._listeners if each.defect},
             mqtt=self._publisher.figures,
+            notify=self._notifier.figures if self._notifier else None,
             clips={
                 "state": clips.state if clips else "off",
                 "bytes": clips.clips_bytes if clips else 0,

@@ -35,7 +35,7 @@ from edge.judge import Alarm, Event, Provisional
 from edge.memory import ClipStore, Evidence, History, Notes
 from edge.page import Page
 from edge.source import SAMPLE_RATE_HZ, Block, Source
-from edge.voice import Command, Publisher, SourceSnapshot
+from edge.voice import Command, Notifier, Publisher, SourceSnapshot
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +85,7 @@ class Listener:
         stop: threading.Event,
         on_record: Callable[[Record], None] | None,
         page: Page | None,
+        notifier: Notifier | None,
     ) -> None:
         """Open nothing. Raises DetectorError or ConfigError where detector and settings do not fit."""
         self.name = settings.name
@@ -92,7 +93,7 @@ class Listener:
         if words := detector.mismatch(pickup_of(settings)):
             log.warning("%s: %s", self.name, words)
         self._hop_seconds = detector.plan.hop_seconds
-        self._evidence = Evidence(clips, self.name, partial(publisher.image, self.name)) if clips else None
+        self._evidence = Evidence(clips, self.name, partial(_show, self.name, publisher, notifier)) if clips else None
         self._source = LastingSource(settings, open_source, stop)
         self._hearing = Hearing(settings, detector, section, config)
         judge, most_minutes = self._hearing.judge, config.mqtt.largest_shelve_minutes
@@ -108,6 +109,7 @@ class Listener:
             state_seconds=config.mqtt.state_seconds,
             stop=stop,
             on_record=on_record,
+            notifier=notifier,
         )
         most = config.event.max_episode_minutes
         self._minutes = Minutes(history, self.name, detector, section, judge, most) if history else None
@@ -242,3 +244,9 @@ class Listener:
             if self._shown is not None:
                 self._shown.see(happening)
             self._telling.tell(happening)
+
+
+def _show(source: str, publisher: Publisher, notifier: Notifier | None, png: bytes) -> None:
+    publisher.image(source, png)
+    if notifier is not None:
+        notifier.picture(source, png)
