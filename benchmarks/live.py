@@ -3,6 +3,7 @@
     python -m benchmarks.live soak [--hours 24]      memory, processor and disk, hour by hour, as fast as it goes
     python -m benchmarks.live pace [--seconds 60]    processor, memory, latency and start, at a microphone's pace
     python -m benchmarks.live microphone [--seconds 60]    the same with its child process, from PulseAudio's pipe
+    python -m benchmarks.live detectors [--number 100]     start and reload with so many sources, each with its own
 
 The real `earshot run` in a process of its own, fed through a pipe, with a real Mosquitto beside it (which must be
 installed) and its state in a folder. Sound is the shipped pump's, over and over; `soak` lets it go wrong once in three
@@ -12,14 +13,17 @@ quarters of a minute, as it does there.
 import argparse
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +45,12 @@ QUIET_EVENTS: Final = "event: {threshold: 1.0e+9}\n"
 CARD_RATE_HZ: Final = 48_000
 PULSE_CLIENT: Final = "threaded-ml"
 """The thread in which PulseAudio's library talks to its server."""
+
+WATCHDOG_SECONDS: Final = 8.0
+"""Said each half of it: the unit's 30 s would hide a silence of ten."""
+
+SETTLE_SECONDS: Final = 15.0
+"""The windows fill, and the watchdog is told a few times."""
 
 OFTEN: Final = "state_seconds: 0.5, health_seconds: 1"
 USUAL: Final = "state_seconds: 10, health_seconds: 60"
@@ -156,6 +166,44 @@ def microphone(seconds: int) -> Table:
     )
 
 
+def many(number: int) -> Table:
+    """Start with so many detectors, and reload them, and look at how long that takes and how long nobody is told."""
+    with tempfile.TemporaryDirectory() as name:
+        for i in range(number):
+            shutil.copytree(DEMO / "detector", Path(name, f"d{i}"))
+        sound = f"type: folder, path: {DEMO / 'recordings'}, loop: true"
+        sources = ", ".join(f"{{name: s{i}, {sound}, detector: {Path(name, f'd{i}')}}}" for i in range(number))
+        started = time.monotonic()
+        with (
+            _running("", QUIET_EVENTS, sources=sources, notify=True, mqtt=USUAL) as daemon,
+            daemon.manager() as manager,
+        ):
+            ready = manager.wait_for("READY=1", started)
+            time.sleep(SETTLE_SECONDS)
+            asked = time.monotonic()
+            daemon.reload()
+            ready_again = manager.wait_for("READY=1", asked)
+            time.sleep(SETTLE_SECONDS)
+            pss_mb, told = daemon.figures()["pss_mb"], list(manager.told)
+            daemon.end()
+    alive = [ready, *(at for at, text in told if "WATCHDOG=1" in text)]
+    silent_seconds = max(after - before for before, after in pairwise(alive))
+    stopping = sum("STOPPING=1" in text for _, text in told)
+    rows = [
+        [f"start to READY=1, {number} detectors, s", f"{ready - started:.1f}", "10"],
+        ["SIGHUP to READY=1, s", f"{ready_again - asked:.1f}", "5"],
+        [f"longest time without WATCHDOG=1, of {WATCHDOG_SECONDS:g} s, s", f"{silent_seconds:.1f}", ""],
+        ["STOPPING=1 said by a reload", str(stopping), "0"],
+        ["PSS, MB", f"{pss_mb:.0f}", ""],
+    ]
+    return Table(
+        title=f"{number} sources, each with a folder of its own for its detector",
+        columns=["what", "measured", "asked for"],
+        rows=rows,
+        note="Copies of the shipped detector; each source plays the shipped recording at its pace.",
+    )
+
+
 def _feed_at_pace(daemon: "_Daemon", sound: np.ndarray, seconds: int, hop: int, sent: list[float]) -> None:
     """Feed hop after hop when a microphone would have it; note when each was complete."""
     due = time.monotonic()
@@ -197,6 +245,20 @@ class _Daemon:
         while b"READY=1" not in self._ready.recv(4096):
             pass
         return time.monotonic()
+
+    @contextmanager
+    def manager(self) -> Iterator["_Manager"]:
+        """Yield the service manager: what it is told, and when."""
+        assert self._ready is not None
+        manager = _Manager(self._ready)
+        try:
+            yield manager
+        finally:
+            manager.close()
+
+    def reload(self) -> None:
+        """Ask it to read its configuration anew."""
+        self._process.send_signal(signal.SIGHUP)
 
     def figures(self) -> dict[str, float]:
         fields = (self._proc / "stat").read_text().rsplit(")", 1)[1].split()
@@ -273,9 +335,44 @@ class _Daemon:
         return time.monotonic() - started
 
 
+class _Manager:
+    """The service manager: reads in a thread of its own, as systemd is always there to do."""
+
+    def __init__(self, told: socket.socket) -> None:
+        self.told: list[tuple[float, str]] = []
+        self._socket = told
+        self._socket.settimeout(0.2)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def wait_for(self, word: str, since: float) -> float:
+        """Return when it was told this first after `since`, by `time.monotonic()`."""
+        while True:
+            for at, text in list(self.told):
+                if at > since and word in text.splitlines():
+                    return at
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _read(self) -> None:
+        while not self._ended.is_set():
+            with suppress(TimeoutError):
+                self.told.append((time.monotonic(), self._socket.recv(65_536).decode()))
+
+
 @contextmanager
 def _running(
-    event: str, more: str = "", *, notify: bool = False, source: str = "type: stdin", mqtt: str = OFTEN
+    event: str,
+    more: str = "",
+    *,
+    notify: bool = False,
+    source: str = "type: stdin",
+    sources: str | None = None,
+    mqtt: str = OFTEN,
 ) -> Iterator[_Daemon]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -286,9 +383,10 @@ def _running(
         broker = subprocess.Popen(
             ["mosquitto", "-c", folder / "mosquitto.conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
+        one = f"{{name: pump, {source}, detector: {DEMO / 'detector'}}}"
         (folder / "config.yaml").write_text(
             f"node: bench\nstate_directory: {folder / 'state'}\n"
-            f"sources: [{{name: pump, {source}, detector: {DEMO / 'detector'}}}]\n"
+            f"sources: [{sources or one}]\n"
             f"{more or f'event: {{{event}}}'}\n"
             f"mqtt: {{host: 127.0.0.1, port: {port}, {mqtt}}}\nlog: {{level: error}}\n"
         )
@@ -298,6 +396,7 @@ def _running(
             ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             ready.bind(str(folder / "notify"))
             environment["NOTIFY_SOCKET"] = str(folder / "notify")
+            environment["WATCHDOG_USEC"] = str(round(1e6 * WATCHDOG_SECONDS) if sources else 0)
         command = [sys.executable, "-c", "from edge.cli import main; main()", "run", "--config"]
         process = subprocess.Popen([*command, folder / "config.yaml"], stdin=subprocess.PIPE, env=environment)
         try:
@@ -318,12 +417,15 @@ def main() -> None:
     commands.add_parser("soak", help="a day in minutes").add_argument("--hours", type=int, default=24)
     commands.add_parser("pace", help="a minute in a minute").add_argument("--seconds", type=int, default=60)
     commands.add_parser("microphone", help="with its process").add_argument("--seconds", type=int, default=60)
+    commands.add_parser("detectors", help="a hundred of them").add_argument("--number", type=int, default=100)
     wanted = parser.parse_args()
     match wanted.command:
         case "soak":
             table = soak(wanted.hours)
         case "pace":
             table = pace(wanted.seconds)
+        case "detectors":
+            table = many(wanted.number)
         case _:
             table = microphone(wanted.seconds)
     print(table.as_markdown())

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edge import detector as detectors
 from edge.cli import main
-from edge.detector.folder import Section
+from edge.detector.sections import Section
 
 settings.register_profile("earshot", deadline=None)  # a busy machine is no defect
 settings.load_profile("earshot")

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# Wing: its floor, and whose doors it may use. Below all of them lie `edge.clock`, `edge.errors` and the version.
+# Wing: its floor, and whose doors it may use. Below all of them lie `edge.clock`, `edge.errors`, `edge.files` and the version.
 WINGS: dict[str, tuple[int, set[str]]] = {
     "commands": (6, {"config", "source", "ear", "judge", "voice", "demo", "detector", "daemon"}),
     "daemon": (5, {"config", "source", "judge", "memory", "voice", "detector"}),
@@ -23,8 +23,8 @@ WINGS: dict[str, tuple[int, set[str]]] = {
     "source": (2, set()),
     "config": (1, set()),
 }
-GROUND = {"clock", "errors", "__version__"}
-AT_THE_TOP = {"__init__", "cli", "clock", "errors", "talk"}
+GROUND = {"clock", "errors", "files", "__version__"}
+AT_THE_TOP = {"__init__", "cli", "clock", "errors", "files", "talk"}
 
 
 def imports_of(path: Path) -> set[str]:

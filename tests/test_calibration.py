@@ -10,7 +10,7 @@ import pytest
 from edge import detector as detectors
 from edge.config.settings import Config, EventSettings, OnDelay
 from edge.daemon.daemon import Daemon
-from edge.detector.folder import WeeklyCard
+from edge.detector.card import WeeklyCard
 from edge.ear.bands import FloatArray
 from edge.errors import ConfigError
 from edge.judge.calibration import (

@@ -20,7 +20,7 @@ from edge.detector.enrolment import (
     measure_normal,
     normal_windows,
 )
-from edge.detector.folder import Section
+from edge.detector.sections import Section
 from edge.ear import Ear, Measurement
 from edge.ear.frontend import FrontendSettings, Samples
 from edge.ear.ring import HopPlan

@@ -1,18 +1,22 @@
 """`earshot run`: the daemon, or, with no broker named, the demo with one inside."""
 
 import json
-import signal
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edge.cli import set_up_logging
-from edge.config import Config, load
-from edge.daemon import Record, Service, keep_one_small_heap
+from edge.commands.signals import Signals
 from edge.errors import ConfigError
+
+# The line itself is loaded where it is used: it takes a second, in which a signal would end us.
+if TYPE_CHECKING:
+    from edge.config import Config
+    from edge.daemon import Record
 
 
 @click.command("run", short_help="Listen to every source and publish over MQTT.")
@@ -21,24 +25,30 @@ from edge.errors import ConfigError
 @click.option("--json", "as_json", is_flag=True, help="Print every reading and event on stdout, a JSON object a line.")
 def command(path: Path, seconds: float | None, as_json: bool) -> None:
     """Listen to every source of a configuration and publish over MQTT."""
-    config = load(path)
-    set_up_logging(config.log.level, times=True)
-    if config.mqtt.host is None:
-        _run_demo(config, seconds, as_json)
-    else:
-        _run(partial(_read, path), seconds, as_json)
+    with Signals() as signals:
+        from edge.config import load
+
+        config = load(path)
+        set_up_logging(config.log.level, times=True)
+        if config.mqtt.host is None:
+            _run_demo(config, signals, seconds, as_json)
+        else:
+            _run(partial(_read, path), signals, seconds, as_json)
 
 
-def _read(path: Path) -> Config:
+def _read(path: Path) -> "Config":
+    from edge.config import load
+
     config = load(path)
     if config.mqtt.host is None:
         raise ConfigError(f"{path}: mqtt.host is null: expected a broker; the demo's own is for a start by hand")
-    set_up_logging(config.log.level, times=True)
     return config
 
 
-def _run(read: Callable[[], Config], seconds: float | None, as_json: bool) -> None:
-    def print_record(record: Record) -> None:
+def _run(read: "Callable[[], Config]", signals: Signals, seconds: float | None, as_json: bool) -> None:
+    from edge.daemon import Service, keep_one_small_heap
+
+    def print_record(record: "Record") -> None:
         try:
             sys.stdout.write(json.dumps(record) + "\n")
             sys.stdout.flush()
@@ -51,24 +61,27 @@ def _run(read: Callable[[], Config], seconds: float | None, as_json: bool) -> No
     failures: list[OSError] = []
 
     keep_one_small_heap()
-    service = Service(read, print_record if as_json else None)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: service.stop())
-    signal.signal(signal.SIGHUP, lambda *_: service.reload())
+    service = Service(
+        read,
+        print_record if as_json else None,
+        in_force=lambda config: set_up_logging(config.log.level, times=True),
+    )
+    signals.tell(service.stop, service.reload)
     service.run(seconds)
     if failures:
         raise failures[0]
 
 
-def _run_demo(config: Config, seconds: float | None, as_json: bool) -> None:
+def _run_demo(config: "Config", signals: Signals, seconds: float | None, as_json: bool) -> None:
     """Run with a broker inside this process, and show what a subscriber sees."""
-    set_up_logging("error")  # the subscriber tells the same story
+    set_up_logging("error")
     from edge.demo import DemoBroker, Subscriber  # amqtt is no dependency of a device
 
     with DemoBroker(config.mqtt.port) as broker:
         # A visitor has less than a minute; ten seconds between two states would show three of them.
         known = {"host": broker.host, "port": broker.port, "protocol": "3.1.1"}  # amqtt speaks no other
         mqtt = config.mqtt.model_copy(update={**known, "state_seconds": 2.0})
-        demo = config.model_copy(update={"mqtt": mqtt})
+        log = config.log.model_copy(update={"level": "error"})  # the subscriber tells the same story
+        demo = config.model_copy(update={"mqtt": mqtt, "log": log})
         with Subscriber(broker.port, f"{mqtt.topic_prefix}/#", quiet=as_json):
-            _run(lambda: demo, seconds, as_json)
+            _run(lambda: demo, signals, seconds, as_json)

@@ -290,6 +290,12 @@ class EvidenceSettings(Settings):
         return self
 
 
+class MemorySettings(Settings):
+    """What is remembered in numbers."""
+
+    days: Annotated[int, Field(ge=0, le=366)] = 8
+
+
 class MqttSettings(Settings):
     """Where to publish, as whom, and how often."""
 
@@ -348,6 +354,7 @@ class Config(Settings):
     event: EventSettings = EventSettings()
     sensor: SensorSettings = SensorSettings()
     evidence: EvidenceSettings = EvidenceSettings()
+    memory: MemorySettings = MemorySettings()
     mqtt: MqttSettings = MqttSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()

@@ -16,6 +16,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from edge.errors import ConfigError
+from edge.files import read_plain
+
+MOST_BYTES: Final = 1 << 20
+"""Of a file: the shipped one, every key explained, has 20 kB."""
 
 LARGEST_DEPTH: Final = 16
 """How deep a file may nest: four levels are in use, and a reader that recurses has to stop somewhere."""
@@ -179,7 +183,7 @@ def _read(path: Path, keys: Sequence[str]) -> _Document:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return read_plain(path, MOST_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path}:1:1: cannot be read: {error.strerror or error}") from error
     except ValueError as error:

@@ -9,6 +9,7 @@ becomes a message elsewhere, in a thread a source, which nothing makes wait:
     telling      to whom each of these is said, and when         -> publisher, clips, journal, who reads along
     payloads     and in which words                              -> JSON, as in edge/schemas/
     remembered   what its judge has learnt, from start to start  -> notes
+    minutes      what happens there, each minute in numbers      -> history
 
 What a person asks for goes the other way: publisher -> daemon -> listener -> asked, and with the next block to hearing.
 """
@@ -17,24 +18,22 @@ import logging
 import platform
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import onnxruntime
 
 from edge import __version__, clock
-from edge import detector as detectors
 from edge.config import Config
 from edge.daemon import payloads
-from edge.daemon.lasting import Lost
 from edge.daemon.listener import Listener
-from edge.daemon.notify import ALIVE, READY, STOPPING, Watchdog, notify, watchdog_seconds
+from edge.daemon.notify import ALIVE, READY, Watchdog, notify, watchdog_seconds
 from edge.daemon.opening import openers
 from edge.daemon.payloads import Record
-from edge.detector import Detector, verify
+from edge.detector import Detector
 from edge.errors import ConfigError, EarshotError
-from edge.memory import ClipStore, Notes
+from edge.memory import ClipStore, History, Notes
 from edge.voice import Command, Publisher, Snapshot, metrics
 
 log = logging.getLogger(__name__)
@@ -45,15 +44,18 @@ TICK_SECONDS: Final = 0.5
 JOIN_SECONDS: Final = 0.1
 
 CLIPS_SECONDS: Final = 1.0
-"""For the last clips at the end; systemd waits 5 s for all of us."""
+"""For the last minutes, and the last clips, at the end; systemd waits 5 s for all of us."""
 
 
 class Daemon:
     """Listens to every source of a configuration until it is told to stop, or until all of them have ended."""
 
-    def __init__(self, config: Config, on_record: Callable[[Record], None] | None = None) -> None:
-        """Read and verify every detector; open no source, no file to write and no connection.
+    def __init__(
+        self, config: Config, detectors: Mapping[Path, Detector], on_record: Callable[[Record], None] | None = None
+    ) -> None:
+        """Open no source, no file and no connection.
 
+        detectors: that of each source, by its path; verified
         on_record: if given, called with a JSON-ready record of every reading and event, from the sources' threads.
         Raises DetectorError or ConfigError that names what does not fit.
         """
@@ -68,18 +70,19 @@ class Daemon:
             state_path=config.state_path,
             on_command=self._obey,
         )
-        read = {path: _verified(path) for path in {source.detector for source in config.sources}}
         opened = openers(config.sources)
         self._clips = ClipStore(config.evidence, config.state_path / "evidence") if config.state_path else None
         self._notes = Notes(config.state_path / "learnt" if config.state_path else None)
+        self._history = _history(config)
         self._listeners = [
             Listener(
                 source,
-                read[source.detector],
+                detectors[source.detector],
                 config,
                 opened[source.name],
                 self._publisher,
                 self._clips,
+                self._history,
                 self._notes,
                 self._stop,
                 on_record,
@@ -87,20 +90,27 @@ class Daemon:
             for source in config.sources
         ]
 
+    @property
+    def config(self) -> Config:
+        """What it was made by."""
+        return self._config
+
     def stop(self) -> None:
-        """Ask `run` to return: episodes are closed and published first. May be called from a signal handler."""
+        """Ask `run` to return: episodes are closed and published first. May be called from any thread."""
         self._stop.set()
 
-    def run(self, seconds: float | None = None, on_tick: Callable[[], None] | None = None) -> None:
+    def run(self, seconds: float | None, on_tick: Callable[[], None], on_end: Callable[[], None]) -> None:
         """Listen until `stop`, for `seconds` at most, or until every source has ended.
 
-        on_tick: called here, in this thread, a few times a second.
-        Raises ConfigError if metrics are asked for and cannot be had.
+        on_tick, on_end: called here, in this thread, a few times a second, and when we begin to end.
+        Raises ConfigError if metrics are asked for and cannot be had, and what a source failed by, if none is left.
         """
         until = None if seconds is None else time.monotonic() + seconds
         self._publisher.start()
         if self._clips:
             self._clips.start()
+        if self._history:
+            self._history.start()
         threads = [threading.Thread(target=self._guard, args=(each,), name=each.name) for each in self._listeners]
         for thread in threads:
             thread.start()
@@ -109,23 +119,29 @@ class Daemon:
         server = None
         try:
             server = self._serve_metrics()  # late: it asks DNS for our name, which may take its time
-            self._watch(threads, until, on_tick or (lambda: None))
+            self._watch(threads, until, on_tick)
         finally:
-            notify(STOPPING)
+            on_end()
+            none_is_left = not any(thread.is_alive() for thread in threads) and not self._stop.is_set()
             self._stop.set()
-            for listener, thread in zip(self._listeners, threads, strict=True):
-                while thread.is_alive():  # a source that is just being opened does not hear the first call
-                    listener.close()
-                    thread.join(JOIN_SECONDS)
+            self._end_sources(threads)
             self._notes.close(CLIPS_SECONDS)
+            if self._history:
+                self._history.close(CLIPS_SECONDS)
             if self._clips:
                 self._clips.close(CLIPS_SECONDS)
             self._publisher.health(self._health())
             self._publisher.close()
             if server is not None:
                 server.close()
-        if self._failure is not None:
+        if self._failure is not None and none_is_left:
             raise self._failure
+
+    def _end_sources(self, threads: Sequence[threading.Thread]) -> None:
+        while alive := [each for each in zip(self._listeners, threads, strict=True) if each[1].is_alive()]:
+            for listener, _ in alive:  # one that is just being opened does not hear the first call
+                listener.close()
+            alive[0][1].join(JOIN_SECONDS)
 
     def _serve_metrics(self) -> metrics.Server | None:
         try:
@@ -137,14 +153,13 @@ class Daemon:
             return None
 
     def _guard(self, listener: Listener) -> None:
-        """A thread that dies alone leaves a daemon that is alive and deaf: it takes the daemon with it."""
+        """A source that fails, by a defect of ours or of its detector, is lost; the others listen on."""
         try:
             listener.run()
         except Exception as error:
-            log.exception("%s: a defect of ours", listener.name)
+            log.exception("%s: fails, and is lost until the next start", listener.name)
             self._failure = error
-            self._stop.set()
-            listener.lose(Lost("a defect of ours", "source_lost"))
+            listener.fail(error)
 
     def _watch(self, threads: Sequence[threading.Thread], until: float | None, on_tick: Callable[[], None]) -> None:
         """Say how we are, and that we are alive, until there is a reason to stop."""
@@ -183,6 +198,7 @@ class Daemon:
             commanded={each.name: each.commanded for each in self._listeners},
             epoch=clock.utc(0.0),
             judging={each.name: each.judging for each in self._listeners},
+            defects={each.name: each.defect for each in self._listeners if each.defect},
             mqtt=self._publisher.figures,
             clips={
                 "state": clips.state if clips else "off",
@@ -214,7 +230,8 @@ class Daemon:
         )
 
 
-def _verified(path: Path) -> Detector:
-    detector = detectors.read(path)
-    verify(detector)
-    return detector
+def _history(config: Config) -> History | None:
+    if config.state_path is None or not config.memory.days:
+        return None
+    folder = config.state_path / "history"
+    return History(config.memory, folder, min_free_megabytes=config.evidence.min_free_megabytes)

@@ -47,6 +47,7 @@ class Moment:
     shelved_until     until when none opens, if a person asked for that
     recording         what is being read, or was last
     evidence          how near an alarm is, 0 and more: 1 is one
+    rarity            the same whatever the threshold; averages: the score over each scale. As `Judge` has them
     provisional       how far the machine is known, while that is not far enough for what is promised
     reading, score    of the window that ends here, if one does; no score where it could not be trusted
     """
@@ -62,6 +63,8 @@ class Moment:
     provisional: Provisional | None = None
     reading: Reading | None = None
     score: float | None = None
+    rarity: float = 0.0
+    averages: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True)

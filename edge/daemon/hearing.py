@@ -146,4 +146,6 @@ class Hearing:
             provisional=self.judge.provisional,
             reading=reading,
             score=score,
+            rarity=self.judge.rarity,
+            averages=self.judge.averages,
         )

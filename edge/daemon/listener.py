@@ -14,24 +14,30 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from edge.config import Config, SourceSettings
 from edge.daemon.asked import Asked
 from edge.daemon.happening import Commanded, Happening, Moment, Standing
 from edge.daemon.hearing import Hearing
 from edge.daemon.lasting import LastingSource, Lost
+from edge.daemon.minutes import Minutes
 from edge.daemon.notify import Progress
 from edge.daemon.opening import pickup_of
 from edge.daemon.payloads import Origin, Record
 from edge.daemon.remembered import Remembered
 from edge.daemon.telling import Telling
 from edge.detector import Detector, Reading
+from edge.errors import EarshotError, shown
 from edge.judge import Event, Provisional
-from edge.memory import ClipStore, Evidence, Notes
+from edge.memory import ClipStore, Evidence, History, Notes
 from edge.source import SAMPLE_RATE_HZ, Block, Source
 from edge.voice import Command, Publisher, SourceSnapshot
 
 log = logging.getLogger(__name__)
+
+MOST_REASON: Final = 300
+"""Letters of why a source is lost: an error may hold a page of somebody's library."""
 
 
 @dataclass
@@ -57,7 +63,10 @@ class Tally:
 
 
 class Listener:
-    """Hears a source out, judges what it hears, and says so. `run` and `lose` are the listening thread's."""
+    """Hears a source out, judges what it hears, and says so. `run`, `lose` and `fail` are the listening thread's.
+
+    defect  by which it is lost until the next start, if there was one
+    """
 
     def __init__(
         self,
@@ -67,6 +76,7 @@ class Listener:
         open_source: Callable[[], Source],
         publisher: Publisher,
         clips: ClipStore | None,
+        history: History | None,
         notes: Notes,
         stop: threading.Event,
         on_record: Callable[[Record], None] | None,
@@ -91,7 +101,9 @@ class Listener:
             stop=stop,
             on_record=on_record,
         )
+        self._minutes = Minutes(history, self.name, detector, section, judge) if history else None
         self._tally = Tally()
+        self.defect: str | None = None
 
     def run(self) -> None:
         """Listen until stopped; a source that is lost is opened again, for ever, one that has ended is not."""
@@ -102,12 +114,24 @@ class Listener:
                     self.lose(each)
                 else:
                     self._hear(each)
+        if self._minutes is not None:
+            self._minutes.end()
 
     def lose(self, lost: Lost) -> None:
         """Nothing more is heard: close the episode, and say so."""
         self._tell(self._hearing.lose(lost))
         self._asked.drop(self.standing)
         self._remembered.keep()
+
+    def fail(self, error: Exception) -> None:
+        """It cannot go on: from now on it is lost, and says so as far as it still can. In the listening thread."""
+        own = str(error) if isinstance(error, EarshotError) else f"a defect of ours: {type(error).__name__}: {error}"
+        self.defect = shown(own)[:MOST_REASON]
+        try:
+            self.lose(Lost(self.defect, "source_lost"))
+        except Exception:
+            log.exception("%s: what was open cannot be closed", self.name)
+            self._tell([Standing("lost", self.defect)])
 
     def close(self) -> None:
         """Wake the source if it waits for sound, so that `run` can return. May be called from any thread."""
@@ -123,7 +147,7 @@ class Listener:
     @property
     def standing(self) -> Standing:
         """How it is."""
-        return self._telling.standing
+        return Standing("lost", self.defect) if self.defect else self._telling.standing
 
     @property
     def commanded(self) -> Commanded:
@@ -161,6 +185,7 @@ class Listener:
             threshold=self._hearing.judge.threshold,
             shelved_seconds=max(0.0, self._hearing.judge.shelved_until - time.monotonic()),
             threshold_commanded=self._asked.threshold is not None,
+            defect=self.defect is not None,
             evidence=judged.evidence if judged else None,
             provisional_hours=provisional.hours if provisional else None,
             lag_seconds=judged.lag_seconds if judged else None,
@@ -186,7 +211,9 @@ class Listener:
         publisher.answer(self.name, type(command).__name__.lower(), ok=False, words=why)
 
     def _tell(self, happened: Iterable[Happening]) -> None:
-        """Let everybody know who looks on: here a memory or a page would be told, too."""
+        """Let everybody know who looks on: here a page would be told, too."""
         for happening in happened:
             self._tally.count(happening)
+            if self._minutes is not None:
+                self._minutes.hear(happening)
             self._telling.tell(happening)

@@ -104,11 +104,13 @@ def health_of(
     commanded: Mapping[str, Commanded],
     epoch: float,
     judging: Mapping[str, tuple[float, Provisional | None]],
+    defects: Mapping[str, str],
     mqtt: Mapping[str, object],
     clips: Mapping[str, object],
 ) -> Record:
     """Return the payload of schemas/health.json, said at `unix_seconds`. mqtt, clips: their figures, as they are.
 
+    defects: why those sources are lost that have failed, by name.
     commanded, judging: of each source; evidence, and how far its machine is known, as in `Moment`.
     """
     return {
@@ -128,6 +130,7 @@ def health_of(
             if each != Commanded(None, None)
         },
         "judging": {name: _judging_of(*each) for name, each in judging.items()},
+        "defects": dict(defects),
         "mqtt": mqtt,
         "clips": clips,
     }

@@ -78,11 +78,11 @@ def judge_file(line: Line, path: Path, pickup: Pickup = AS_IT_IS) -> FileScore:
 
 def _scores(line: Line, path: Path, pickup: Pickup, notes: list[Note]) -> dict[ScoreName, float]:
     """Return the mean over the windows (the B segments of the paper's Eq. 4), else the scores of a part."""
-    readings = list(readings_of(line, path, pickup, on_note=notes.append))
-    heard = [reading.scores for reading in readings if reading.fault is None]
+    readings = [(each.fault, each.scores) for each in readings_of(line, path, pickup, on_note=notes.append)]
+    heard = [scores for fault, scores in readings if fault is None]
     if heard:
         if len(heard) < len(readings):
-            fault = next(reading.fault for reading in readings if reading.fault is not None)
+            fault = next(fault for fault, _ in readings if fault is not None)
             notes.append(Note("gap", f"{len(readings) - len(heard)} of {len(readings)} windows left out: {fault}"))
         return {name: float(np.mean([scores[name] for scores in heard])) for name in heard[0]}
     return _scores_of_part(line, path, pickup, notes, silent=bool(readings))

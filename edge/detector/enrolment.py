@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import EventSettings
-from edge.detector.folder import Card, Detector, LimitCard, Section, SectionCard, WeeklyCard, read, write
+from edge.detector.card import Card, LimitCard, SectionCard, WeeklyCard
+from edge.detector.folder import Detector, read, write
 from edge.detector.golden import golden_scores
 from edge.detector.limits import would_hear, would_hear_text
 from edge.detector.naming import parse_name, whole_of
+from edge.detector.sections import Section
 from edge.ear import Ear, HopPlan, Measurement
 from edge.errors import EarshotError, shown
 from edge.judge import (
@@ -468,7 +470,8 @@ NETWORK_HEADING: Final = "## The network"
 
 def _model_card(name: str, base: Detector, section: Section, promise: Promise) -> str:
     threshold = section.card.thresholds["fused"]
-    _, heading, network = (base.path / "MODEL_CARD.md").read_text(encoding="utf-8").partition(NETWORK_HEADING)
+    of_base = (base.path / "MODEL_CARD.md").read_text(encoding="utf-8", errors="replace")
+    _, heading, network = of_base.partition(NETWORK_HEADING)
     return (
         f"# {name}\n\n"
         f"Enrolled on the network of `{base.card.name}` from {section.card.windows} windows of normal sound.\n"

@@ -7,149 +7,45 @@
     golden.flac     a recording, with the scores it must give in detector.json
     MODEL_CARD.md   the same for people
 
+All of it is read as if a stranger had sent it: plain files of the folder alone, within bounds, each as its check sum
+says, each key and array held against what it is for (edge/detector/card.py, sections.py). Whatever the bytes, what
+comes of it is a detector or a DetectorError.
+
 A detector is written whole or not at all: into a folder beside it, then renamed. The one before stays as `<name>.old`.
 """
 
 import hashlib
-import json
 import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import astuple, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
 
-from edge.ear import Ear, FrontendSettings, HopPlan, Model
+from edge.detector.arrays import MOST_ARRAYS_BYTES
+from edge.detector.card import MOST_CARD_BYTES, SCHEMA, Card, card_of, frontend_of
+from edge.detector.sections import Section, as_arrays, sections_of
+from edge.ear import MOST_GRAPH_BYTES, Ear, FrontendSettings, HopPlan, Model
 from edge.errors import DetectorError, shown
-from edge.judge import (
-    SCORE_NAMES,
-    Calibration,
-    Domain,
-    Fusion,
-    Gaussian,
-    Kind,
-    Ordinary,
-    RateCurve,
-    ScoreName,
-    SectionStatistics,
-    log_score_at,
-    ordinary_of,
-    score_of,
-)
+from edge.files import read_plain
 from edge.source import Pickup
 
 log = logging.getLogger(__name__)
 
-SCHEMA: Final = 3
-"""Written. Read as well: 1, which knew no false alarms a week, and 2, which kept no belief of what is ordinary."""
-
-_READ_SCHEMAS: Final = (1, 2, 3)
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class WeeklyCard(_Part):
-    """What the table of false alarms a week was made from: hours of normal sound, and the keys of `event` that count.
-
-    rarest  the fewest false alarms a week that the hours can promise
-    """
-
-    hours: float
-    rarest: float
-    event: dict[str, Any]
-
-
-class LimitCard(_Part):
-    """What would be heard of one kind of change (edge/judge/limits.py), as `Limit` says it."""
-
-    kind: Kind
-    limit_db: float | None
-    wait_seconds: float | None
-    wait_louder_seconds: float | None
-    strengths_db: tuple[float, ...]
-    probability: tuple[float, ...]
-
-
-class SectionCard(_Part):
-    """What `detector.json` says of one section.
-
-    weekly  None where there was too little unbroken normal sound
-    would_hear  from which strength on known changes are reported; empty where nobody has tried
-    fusion  a detector that does not say is of before there was a choice
-    """
-
-    machine: str
-    section: str
-    domains: list[Domain]
-    class_index: int | None
-    windows: int
-    thresholds: dict[ScoreName, float]
-    weekly: WeeklyCard | None = None
-    fusion: Fusion = "mean"
-    would_hear: tuple[LimitCard, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """`machine/section`, as `--section` takes it."""
-        return f"{self.machine}/{self.section}"
-
-
-class Golden(_Part):
-    """Which section `golden.flac` is scored as, and the score of each of its windows."""
-
-    section: str
-    scores: list[float]
-
-
-class Card(_Part):
-    """`detector.json`. The thresholds are those of `false_alarms_per_week`, or else of `false_alarm_rate` a window.
-
-    Scores other than `score` of which so few a week cannot be promised have those of `false_alarm_rate` in any case.
-    """
-
-    schema_version: int = SCHEMA
-    name: str
-    version: str
-    created: str
-    frontend: dict[str, float]
-    frontend_fingerprint: str
-    window_frames: int
-    network: dict[str, Any]
-    classes: list[str]
-    sections: list[SectionCard]
-    score: ScoreName
-    false_alarm_rate: float
-    false_alarms_per_week: float | None = None
-    training: dict[str, Any]
-    metrics: dict[str, Any]
-    golden: Golden | None = None
-    files: dict[str, str] = {}
-
-
-@dataclass(frozen=True)
-class Section:
-    """One section of a detector: what is normal, and how normal clips scored that the fit had not seen.
-
-    ordinary  what ordinary sound is expected to score, of every score
-    weekly  thresholds by false alarms a week, of every score; empty where there was too little sound
-    """
-
-    card: SectionCard
-    statistics: SectionStatistics
-    ordinary: Mapping[ScoreName, Ordinary]
-    calibration: Mapping[ScoreName, Calibration]
-    weekly: Mapping[ScoreName, RateCurve] = field(default_factory=dict)
-
-    def threshold(self, score: ScoreName, false_alarm_rate: float) -> float:
-        """Return what the score of a window has to exceed, so that this part (0 to 1) of ordinary ones does."""
-        return score_of(log_score_at(self.ordinary[score], false_alarm_rate), score)
+MOST_BYTES: Final = {
+    "detector.json": MOST_CARD_BYTES,
+    "golden.flac": 64 << 20,
+    "model.onnx": MOST_GRAPH_BYTES,
+    "scorer.npz": MOST_ARRAYS_BYTES,
+}
+MOST_OTHER_BYTES: Final = 16 << 20
+NEEDED: Final = ("MODEL_CARD.md", "golden.flac", "model.onnx", "scorer.npz")
+"""What each folder holds beside `detector.json`, which has their check sums."""
 
 
 @dataclass(frozen=True)
@@ -210,41 +106,100 @@ class Detector:
         raise DetectorError(f"{self.path}: {what}: expected one of {', '.join(self.sections)}")
 
 
-def frontend_of(card: Card) -> FrontendSettings:
-    """Return the frontend settings that `detector.json` states."""
-    whole = {"sample_rate_hz", "frame_samples", "hop_samples", "n_mels"}
-    return FrontendSettings(**{k: int(v) if k in whole else v for k, v in card.frontend.items()})  # type: ignore[arg-type]
+def read(path: Path, models: MutableMapping[str, Model] | None = None) -> Detector:
+    """Read a detector folder; every file must be as it was written, and whole, and say what makes sense.
 
-
-def read(path: Path) -> Detector:
-    """Read a detector folder; every file must be as it was written.
-
-    Raises DetectorError that names the file, what came and what was expected.
+    models: networks by the SHA-256 of their file. One that is among them is shared, and another is added.
+    Raises DetectorError that names the file, what came and what was expected. What it returns has not proved itself yet
+    (edge/detector/golden.py).
     """
-    if not path.exists() and _old(path).is_dir():
-        log.warning("%s: not there, as after a crash while it was replaced: the one before is used", path)
-        path = _old(path)
-    if not path.is_dir():
-        raise DetectorError(f"{path}: not a detector folder: expected a folder with detector.json in it")
-    card = _read_card(path / "detector.json")
-    for name, expected in card.files.items():
-        came = file_sha256(path / name)
-        if came != expected:
-            raise DetectorError(f"{path / name}: SHA-256 {came[:12]}: expected {expected[:12]}, as detector.json says")
-    if card.frontend_fingerprint != frontend_of(card).fingerprint:
-        raise DetectorError(
-            f"{path / 'detector.json'}: frontend fingerprint {card.frontend_fingerprint[:12]}: expected "
-            f"{frontend_of(card).fingerprint[:12]}: this program computes other frames than the detector was trained on"
-        )
+    path = _there(path)
+    try:
+        return _read(path, {} if models is None else models)
+    except MemoryError as error:
+        raise DetectorError(f"{shown(path)}: takes more memory than there is") from error
 
-    model = Model(path / "model.onnx")
-    if model.n_mels != frontend_of(card).n_mels or model.n_classes != len(card.classes):
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of `detector.json`, which has those of all other files; none of them is opened but for that.
+
+    Raises DetectorError as `read`, though not for what only a look inside can tell.
+    """
+    path = _there(path)
+    written = _bytes_of(path / "detector.json")
+    with _naming(path / "detector.json"):
+        files = card_of(written).files
+    for name, expected in files.items():
+        _as_written(path / name, expected)
+    return hashlib.sha256(written).hexdigest()
+
+
+def _there(path: Path) -> Path:
+    """Return where the folder lies: after a crash while it was replaced that is the one before."""
+    try:
+        if not path.exists() and _old(path).is_dir():
+            log.warning("%s: not there, as after a crash while it was replaced: the one before is used", path)
+            path = _old(path)
+        is_folder = path.is_dir()
+    except OSError as error:
+        raise DetectorError(f"{shown(path)}: {error.strerror}: expected a folder with detector.json in it") from error
+    if not is_folder:
+        raise DetectorError(f"{shown(path)}: not a detector folder: expected a folder with detector.json in it")
+    return path
+
+
+def _read(path: Path, models: MutableMapping[str, Model]) -> Detector:
+    written = _bytes_of(path / "detector.json")
+    with _naming(path / "detector.json"):
+        own = card_of(written)
+        frontend = frontend_of(own)
+        if missing := set(NEEDED) - set(own.files):
+            raise ValueError(f"files without {', '.join(sorted(missing))}: expected the check sum of each")
+        if own.frontend_fingerprint != frontend.fingerprint:
+            raise ValueError(
+                f"frontend fingerprint {shown(own.frontend_fingerprint[:12])}: expected {frontend.fingerprint[:12]}: "
+                "this program computes other frames than the detector was trained on"
+            )
+    parts = {name: _as_written(path / name, expected) for name, expected in own.files.items()}
+
+    digest = own.files["model.onnx"]
+    model = models.get(digest) or Model(path / "model.onnx", parts["model.onnx"])
+    if model.n_mels != frontend.n_mels or model.n_classes != len(own.classes):
         raise DetectorError(
-            f"{path / 'model.onnx'}: {model.n_mels} bands and {model.n_classes} classes: expected "
-            f"{frontend_of(card).n_mels} and {len(card.classes)}, as detector.json says"
+            f"{shown(path / 'model.onnx')}: {model.n_mels} bands and {model.n_classes} classes: expected "
+            f"{frontend.n_mels} and {len(own.classes)}, as detector.json says"
         )
-    sections = _read_sections(path / "scorer.npz", card)
-    return Detector(path, card, model, sections, file_sha256(path / "detector.json"))
+    models[digest] = model
+    with _naming(path / "scorer.npz"):
+        sections = sections_of(parts["scorer.npz"], own, model)
+    return Detector(path, own, model, sections, hashlib.sha256(written).hexdigest())
+
+
+def _as_written(path: Path, expected: str) -> bytes:
+    data = _bytes_of(path)
+    came = hashlib.sha256(data).hexdigest()
+    if came != expected:
+        raise DetectorError(
+            f"{shown(path)}: SHA-256 {came[:12]}: expected {shown(expected[:12])}, as detector.json says"
+        )
+    return data
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return read_plain(path, MOST_BYTES.get(path.name, MOST_OTHER_BYTES), within=path.parent)
+    except OSError as error:
+        raise DetectorError(
+            f"{shown(path)}: {error.strerror or error}: expected a file of a detector folder"
+        ) from error
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise DetectorError(f"{shown(path)}: {error}") from error
 
 
 def write(
@@ -253,7 +208,7 @@ def write(
     sections: Mapping[str, Section],
     *,
     model: Path,
-    golden: Path | None,
+    golden: Path,
     model_card: str,
     check: Callable[[Path], Card | None] | None = None,
 ) -> Detector:
@@ -269,10 +224,9 @@ def write(
     folder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         shutil.copyfile(model, folder / "model.onnx")
-        if golden is not None:
-            shutil.copyfile(golden, folder / "golden.flac")
+        shutil.copyfile(golden, folder / "golden.flac")
         (folder / "MODEL_CARD.md").write_text(model_card, encoding="utf-8")
-        np.savez(folder / "scorer.npz", **_arrays(sections))
+        np.savez(folder / "scorer.npz", **as_arrays(sections))
         _write_card(folder, card)
         if check is not None and (checked := check(folder)) is not None:
             _write_card(folder, checked)
@@ -309,98 +263,7 @@ def _old(path: Path) -> Path:
     return path.with_name(f"{path.name}.old")
 
 
-def _read_card(path: Path) -> Card:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DetectorError(f"{path}: cannot be read: {error}") from error
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DetectorError(f"{path}: not JSON: {error}") from error
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if version not in _READ_SCHEMAS:
-        raise DetectorError(
-            f"{path}: schema_version {version}: expected 1 or {SCHEMA}, which is what this program reads"
-        )
-    try:
-        card = Card.model_validate(data)
-        frontend_of(card)
-    except (ValidationError, ValueError, TypeError) as error:
-        raise DetectorError(f"{path}: {error}") from error
-    return card
-
-
 def _write_card(folder: Path, card: Card) -> None:
     files = {p.name: file_sha256(p) for p in sorted(folder.iterdir()) if p.name != "detector.json"}
     text = card.model_copy(update={"files": files, "schema_version": SCHEMA}).model_dump_json(indent=2)
     (folder / "detector.json").write_text(text + "\n", encoding="utf-8")
-
-
-def _arrays(sections: Mapping[str, Section]) -> dict[str, Any]:
-    arrays: dict[str, Any] = {}
-    for name, section in sections.items():
-        own = section.statistics
-        for part, gaussian in own.parts.items():
-            arrays[f"{name}:{part}.means"] = gaussian.means
-            arrays[f"{name}:{part}.whitening"] = gaussian.whitening
-            if gaussian.rest is not None:
-                arrays[f"{name}:{part}.rest"] = gaussian.rest
-        arrays[f"{name}:band_mean"] = own.band_mean
-        arrays[f"{name}:band_deviation"] = own.band_deviation
-        for score, typical in own.typical.items():
-            arrays[f"{name}:typical.{score}"] = np.array(typical)
-        for score, belief in section.ordinary.items():
-            arrays[f"{name}:ordinary.{score}"] = np.array(astuple(belief))
-        for score, calibration in section.calibration.items():
-            arrays[f"{name}:calibration.{score}"] = calibration.scores
-            if calibration.recording is not None:
-                arrays[f"{name}:recording.{score}"] = calibration.recording
-        for score, curve in section.weekly.items():
-            arrays[f"{name}:weekly.{score}"] = curve.as_array()
-    return arrays
-
-
-def _read_sections(path: Path, card: Card) -> dict[str, Section]:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = dict(stored)
-        sections = {c.name: Section(c, *_section_of(arrays, c)) for c in card.sections}
-    except (OSError, ValueError, KeyError) as error:
-        raise DetectorError(f"{path}: {error}: expected the statistics of {len(card.sections)} sections") from error
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise DetectorError(f"{path}: {name} holds NaN or infinity: expected finite numbers")
-    return sections
-
-
-def _section_of(
-    arrays: Mapping[str, Any], card: SectionCard
-) -> tuple[SectionStatistics, dict[ScoreName, Ordinary], dict[ScoreName, Calibration], dict[ScoreName, RateCurve]]:
-    own = {key.removeprefix(f"{card.name}:"): value for key, value in arrays.items() if key.startswith(f"{card.name}:")}
-
-    domains = tuple(card.domains)
-    statistics = SectionStatistics(
-        parts={
-            n: Gaussian(domains, own[f"{n}.means"], own[f"{n}.whitening"], own.get(f"{n}.rest"))
-            for n in SCORE_NAMES
-            if f"{n}.means" in own
-        },
-        typical={n: tuple(own[f"typical.{n}"].tolist()) for n in SCORE_NAMES if f"typical.{n}" in own},
-        band_mean=own["band_mean"],
-        band_deviation=own["band_deviation"],
-        class_index=card.class_index,
-        fusion=card.fusion,
-    )
-    calibration = {
-        n: Calibration(own[f"calibration.{n}"], own.get(f"recording.{n}"))
-        for n in SCORE_NAMES
-        if f"calibration.{n}" in own
-    }
-    believed = {
-        n: Ordinary(*own[f"ordinary.{n}"].tolist()) if f"ordinary.{n}" in own else ordinary_of(calibrated, n)
-        for n, calibrated in calibration.items()
-    }
-    hours = card.weekly.hours if card.weekly else 0.0
-    weekly = {n: RateCurve.of(own[f"weekly.{n}"], hours) for n in SCORE_NAMES if f"weekly.{n}" in own}
-    return statistics, believed, calibration, weekly

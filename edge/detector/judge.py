@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from edge.config import EventSettings
-from edge.detector.folder import Detector, Section
+from edge.detector.folder import Detector
 from edge.detector.line import Reading
+from edge.detector.sections import Section
 from edge.ear import Frontend
 from edge.errors import ConfigError
 from edge.judge import (
@@ -26,6 +27,7 @@ from edge.judge import (
     log_score,
     log_score_at,
     moved_bands,
+    rarity,
     rate_at,
     rate_of,
     scales_of,
@@ -61,6 +63,7 @@ class Judge:
             rate=self._own_rate,
             threshold=self._own_threshold,
         )
+        self.averages_seconds = (detector.plan.window_seconds, *settings.averages_seconds)
         self._provisional = _provisional(settings, detector, section)
         self._learner = self._learner_of(settings, detector) if learns and self._provisional else None
         self._statistics = section.statistics
@@ -89,6 +92,17 @@ class Judge:
         The logarithm of how improbable ordinary sound makes the newest, by that of the rate of false alarms.
         """
         return -math.log(self._events.surprise.probability) / max(-math.log(self._events.rate), 1e-9) + 0.0
+
+    @property
+    def rarity(self) -> float:
+        """Minus the decimal logarithm of the rate of false alarms at which the newest windows would open an episode."""
+        return rarity(self._events.held)
+
+    @property
+    def averages(self) -> tuple[float | None, ...]:
+        """The mean score over each of `averages_seconds`, the window first; None where one waits."""
+        means = self._events.averages
+        return tuple(None if mean is None else score_of(mean, self.score_name) for mean in means)
 
     @property
     def provisional(self) -> Provisional | None:

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import EventSettings
-from edge.detector.folder import Section, SectionCard
+from edge.detector.card import SectionCard
+from edge.detector.sections import Section
 from edge.ear import HOP_FRAMES, Features, FloatArray, Frontend, HopPlan, Meter, Model
 from edge.judge import (
     Change,

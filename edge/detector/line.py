@@ -4,23 +4,27 @@ It knows neither where the samples come from nor what becomes of the readings. A
 one a hop (0.512 s), as soon as the window (9.6 s) is full after a reset.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edge.detector.folder import Detector, Section
+from edge.detector.folder import Detector
+from edge.detector.sections import Section
 from edge.ear import Ear, FloatArray, Measurement, Samples, band_levels
+from edge.errors import DetectorError, shown
 from edge.judge import Domain, ScoreName, Scorer
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The scores of one window, none where the sound cannot be trusted, and its `band_levels`."""
+    """The scores of one window, none where the sound cannot be trusted, its `band_levels`, and all that it measured."""
 
     end_sample: int
     scores: Mapping[ScoreName, float]
     band_level: FloatArray = field(repr=False)
     level_dbfs: float
     fault: str | None = None
+    measured: Measurement | None = field(default=None, repr=False)
 
 
 class Line:
@@ -30,6 +34,7 @@ class Line:
         self.plan = detector.plan
         self._ear = Ear(detector.model, detector.plan)
         self._scorer = Scorer(section.statistics)
+        self._whose = f"{shown(detector.path)}: {section.card.name}"
         self._domain = domain
 
     def reset(self) -> None:
@@ -37,14 +42,20 @@ class Line:
         self._ear.reset()
 
     def feed(self, samples: Samples) -> list[Reading]:
-        """Take mono samples, shape (T,), of any length; return the readings of the windows that they completed."""
-        return [self._read(measurement) for measurement in self._ear.feed(samples)]
+        """Take mono samples, shape (T,), of any length; return the readings of the windows that they completed.
 
-    def _read(self, heard: Measurement) -> Reading:
+        Raises DetectorError where a score is no number: NaN is neither above a threshold nor below it.
+        """
+        return [self.score(measurement) for measurement in self._ear.feed(samples)]
+
+    def score(self, heard: Measurement) -> Reading:
+        """Return the reading of one window that was measured already; raises as `feed` does."""
         scores: Mapping[ScoreName, float] = {}
         if heard.fault is None:
             measured = self._scorer(
                 heard.embedding[None], heard.texture[None], heard.logits[None], heard.bands[None], self._domain
             )
             scores = {name: float(value[0]) for name, value in measured.items()}
-        return Reading(heard.end_sample, scores, band_levels(heard.bands), heard.level_dbfs, heard.fault)
+            if broken := [f"{name} {score}" for name, score in scores.items() if not math.isfinite(score)]:
+                raise DetectorError(f"{self._whose} scores {', '.join(broken)}: expected a number")
+        return Reading(heard.end_sample, scores, band_levels(heard.bands), heard.level_dbfs, heard.fault, heard)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, cast
 
-from edge.detector.folder import Detector, Section
+from edge.detector.folder import Detector
+from edge.detector.sections import Section
 from edge.errors import DetectorError, shown
 from edge.judge import Domain
 

@@ -3,7 +3,7 @@
     ear          blocks of samples in, what each window measures out
     ring, frontend                  its parts, in the order of use
     meter                           frames to what each window measures: the rest of an ear; and its parts
-    model, texture, bands
+    model, texture, bands           `graph`: what an ONNX file holds, before any of it runs
     still        stretches of one value, sample by sample
 
 It compares nothing: what is normal is the judge's business.
@@ -13,13 +13,14 @@ from edge.ear.bands import DEAD_DB, QUIET_PER_DB, QUIET_ROWS, FloatArray, band_l
 from edge.ear.ear import Ear
 from edge.ear.frontend import POWER_FLOOR, Features, Frontend, FrontendSettings, Samples
 from edge.ear.meter import Measurement, Meter
-from edge.ear.model import Model
+from edge.ear.model import MOST_GRAPH_BYTES, Model
 from edge.ear.ring import HOP_FRAMES, HopPlan
 from edge.ear.still import still_stretches
 
 __all__ = [
     "DEAD_DB",
     "HOP_FRAMES",
+    "MOST_GRAPH_BYTES",
     "POWER_FLOOR",
     "QUIET_PER_DB",
     "QUIET_ROWS",

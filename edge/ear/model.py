@@ -12,17 +12,20 @@
 N and m may each be free or fixed by the graph; a graph with m fixed is stepped hop by hop. The numbers are the same.
 """
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.ear.frontend import Features
+from edge.ear.graph import check_graph
 from edge.ear.ring import HOP_FRAMES
-from edge.errors import DetectorError
+from edge.errors import DetectorError, shown
+from edge.files import read_plain
 
 # onnxruntime 1.32 reports usage to its maker unless it is told not to before it is loaded. Nothing leaves a device but
 # over MQTT.
@@ -31,6 +34,12 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 Cache = tuple[NDArray[np.float32], ...]
+
+MOST_GRAPH_BYTES: Final = 64 << 20
+"""Of a graph. The paper's network has 3 MB."""
+
+MOST_NUMBERS: Final = 1 << 20
+"""Of one output for one hop, and of one part of the cache: 4 MB. The paper's network keeps 0.1 MB in all."""
 
 _STATE: Final = "state."
 
@@ -48,29 +57,41 @@ class Heard(NamedTuple):
 
 
 class Model:
-    """An ONNX network that steps hop by hop; it holds no state of any stream."""
+    """An ONNX network that steps hop by hop; it holds no state of any stream, so that streams may share it."""
 
-    def __init__(self, path: Path) -> None:
-        """Load the graph. Raises DetectorError if it cannot be read or does not keep the contract."""
+    def __init__(self, path: Path, data: bytes | None = None) -> None:
+        """Load the graph. Raises DetectorError if it cannot be read or does not keep the contract.
+
+        data: what lies at `path`, where that was read already.
+        """
         try:
-            self._session = onnxruntime.InferenceSession(path, _session_options(), providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises types of its own, one for each status code
-            raise DetectorError(f"{path}: cannot be loaded as an ONNX model: {error}") from error
+            data = read_plain(path, MOST_GRAPH_BYTES) if data is None else data
+            check_graph(data)
+            self._session = _session(data)
+            inputs, outputs = _shapes(self._session.get_inputs()), _shapes(self._session.get_outputs())
+            _check_names(inputs, outputs)
+            self._measure(inputs, outputs)
+        except OSError as error:
+            raise DetectorError(f"{shown(path)}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise DetectorError(f"{shown(path)}: {error}") from error
 
-        inputs = {value.name: value.shape for value in self._session.get_inputs()}
-        outputs = {value.name: value.shape for value in self._session.get_outputs()}
+    def _measure(self, inputs: "_Shapes", outputs: "_Shapes") -> None:
+        """Note every size that has to be known. Raises ValueError where one is not, or nobody could mean it."""
+        _, self.n_mels, hop_frames = _sizes(inputs, "features", (1, None, 0))
+        self._takes_many_hops = not hop_frames
+        if hop_frames not in (0, HOP_FRAMES):
+            raise ValueError(f"features of {hop_frames} frames: expected {HOP_FRAMES}, or a number that is left open")
         self._state_names = [name for name in inputs if name.startswith(_STATE)]
-        self._check(path, inputs, outputs)
+        self._state_shapes = [_sizes(inputs, name, [None] * (len(inputs[name]) - 1)) for name in self._state_names]
 
         self._outputs = [name for name in Heard._fields if name in outputs]
-        self.n_mels = int(inputs["features"][2])
-        self.embedding_dim = int(outputs["embedding"][2]) if "embedding" in outputs else 0
-        self.n_classes = int(outputs["logits"][2]) if "logits" in outputs else 0
-        self.texture_shape = (
-            (int(outputs["texture"][2]), int(outputs["texture"][3])) if "texture" in outputs else (0, 0)
-        )
-        self._state_shapes = [inputs[name][1:] for name in self._state_names]
-        self._takes_many_hops = not isinstance(inputs["features"][3], int)
+        self.embedding_dim = _sizes(outputs, "embedding", (0, None))[1] if "embedding" in outputs else 0
+        self.n_classes = _sizes(outputs, "logits", (0, None))[1] if "logits" in outputs else 0
+        _, *texture = _sizes(outputs, "texture", (0, None, None)) if "texture" in outputs else (0, 0, 0)
+        self.texture_shape = (texture[0], texture[1])
+        if "quiet" in outputs and (rows := _sizes(outputs, "quiet", (0, None))[1]) != self.texture_shape[1]:
+            raise ValueError(f"quiet of {rows} rows: expected {self.texture_shape[1]}, as texture has")
 
     def empty_cache(self, n_streams: int = 1) -> Cache:
         """Return the cache of streams that have heard nothing."""
@@ -114,15 +135,58 @@ class Model:
     def _state_names_out(self) -> list[str]:
         return [f"next.{name}" for name in self._state_names]
 
-    def _check(self, path: Path, inputs: dict[str, Sequence[object]], outputs: dict[str, Sequence[object]]) -> None:
-        expected_in = {"features", *self._state_names}
-        wholes = [{"embedding", "logits"}, {"embedding", "logits", "texture", "quiet"}, {"texture", "quiet"}]
-        expected_out = [whole | set(self._state_names_out) for whole in wholes]
-        if set(inputs) != expected_in or set(outputs) not in expected_out:
-            raise DetectorError(
-                f"{path}: inputs {sorted(inputs)} and outputs {sorted(outputs)}: expected {sorted(expected_in)} and "
-                f"{sorted(expected_out[0])}, with texture and quiet, or those instead of embedding and logits"
-            )
+
+_Shapes = Mapping[str, Sequence[object]]
+"""Of each input or output: a number, or anything else where it is left open."""
+
+
+def _session(data: bytes) -> onnxruntime.InferenceSession:
+    try:
+        return onnxruntime.InferenceSession(data, _session_options(), providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises types of its own, one for each status code
+        raise ValueError(f"cannot be loaded as an ONNX model: {shown(error)}") from error
+
+
+def _shapes(values: Sequence[Any]) -> dict[str, Sequence[object]]:
+    """Return the shape of each input or output. Raises ValueError for one that holds anything but float32."""
+    for value in values:
+        if value.type != "tensor(float)":
+            raise ValueError(f"{shown(value.name)} is a {value.type}: expected tensor(float)")
+    return {value.name: value.shape for value in values}
+
+
+def _check_names(inputs: _Shapes, outputs: _Shapes) -> None:
+    states = [name for name in inputs if name.startswith(_STATE)]
+    next_states = {f"next.{name}" for name in states}
+    wholes = [{"embedding", "logits"}, {"embedding", "logits", "texture", "quiet"}, {"texture", "quiet"}]
+    if set(inputs) != {"features", *states} or set(outputs) not in [whole | next_states for whole in wholes]:
+        raise ValueError(
+            f"inputs {_listed(inputs)} and outputs {_listed(outputs)}: expected {_listed(['features', *states])} and "
+            f"{_listed(wholes[0] | next_states)}, with texture and quiet, or those instead of embedding and logits"
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return shown(sorted(names))
+
+
+def _sizes(shapes: _Shapes, name: str, expected: Sequence[int | None]) -> tuple[int, ...]:
+    """Return the sizes of all axes but the first, the streams; 0 for one that is left open.
+
+    expected: a number, None for any that is fixed, 0 for any that is fixed or left open.
+    Raises ValueError where one is not so, or all together are more than `MOST_NUMBERS`.
+    """
+    shape = shapes[name]
+    sizes = tuple(size if type(size) is int and size > 0 else 0 for size in shape[1:])
+    fits = len(shape) == len(expected) + 1 and all(
+        size > 0 if wanted is None else wanted in (0, size) for size, wanted in zip(sizes, expected, strict=True)
+    )
+    if not fits or math.prod(max(size, 1) for size in sizes) > MOST_NUMBERS:
+        axes = ", ".join({None: "n", 0: "any"}.get(wanted, str(wanted)) for wanted in expected)
+        raise ValueError(
+            f"{name} of shape {shown(shape)}: expected (streams, {axes}), not more than {MOST_NUMBERS} in all"
+        )
+    return sizes
 
 
 def _session_options() -> onnxruntime.SessionOptions:

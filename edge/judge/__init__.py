@@ -46,6 +46,7 @@ from edge.judge.scorer import (
     log_score,
     quantities,
     score_of,
+    sizes,
 )
 from edge.judge.sensor import SensorHealth
 
@@ -122,6 +123,7 @@ __all__ = [
     "refit",
     "scales_of",
     "score_of",
+    "sizes",
     "student_quantile",
     "unrefused_threshold",
 ]

@@ -88,7 +88,7 @@ class EventDetector:
         self.surprise = NOTHING
         self._evidence = evidence
         self._off_hops = max(1, math.ceil(settings.off_delay_seconds / evidence.hop_seconds - 1e-9))
-        self._above: deque[bool] = deque(maxlen=settings.on_delay.of)
+        self._newest: deque[float] = deque(maxlen=settings.on_delay.of)
         self._episode: _Episode | None = None
         self._latest: float | None = None
 
@@ -97,13 +97,24 @@ class EventDetector:
         """Id of the open episode, if there is one."""
         return self._episode.id if self._episode else None
 
+    @property
+    def held(self) -> float:
+        """The least rate of false alarms, (0, 1], at which enough of the newest windows would open an episode."""
+        enough = self.settings.on_delay.windows
+        return sorted(self._newest)[enough - 1] if len(self._newest) >= enough else 1.0
+
+    @property
+    def averages(self) -> tuple[float | None, ...]:
+        """The newest mean of the log score over each scale of the evidence; None where one waits."""
+        return self._evidence.averages
+
     def step(self, time: float, score: float, log_score: float, bands: Sequence[Band] = ()) -> list[Event]:
         """Take the score of the window that ends at `time` (s, of a clock that runs forward); say what happened."""
         surprise = self._weigh(time, log_score, learn=self._episode is None)
-        self._above.append(surprise.probability <= self.rate)
+        self._newest.append(surprise.probability)
         if self._episode is not None:
             return self._follow(self._episode, time, score, log_score, bands)
-        return self._open(time, score, surprise, bands) if sum(self._above) >= self.settings.on_delay.windows else []
+        return self._open(time, score, surprise, bands) if self.held <= self.rate else []
 
     def pass_over(self, time: float, log_score: float) -> None:
         """Take a window that opens nothing and teaches nothing, because a person asked for quiet."""
@@ -111,7 +122,7 @@ class EventDetector:
 
     def interrupt(self, reason: Reason) -> list[Event]:
         """End the open episode because nothing more is heard; forget the windows before the gap."""
-        self._above.clear()
+        self._newest.clear()
         self.surprise = NOTHING
         return self._close(self._episode, self._latest or 0.0, reason) if self._episode else []
 
@@ -167,7 +178,7 @@ class EventDetector:
 
     def _close(self, episode: _Episode, time: float, reason: Reason) -> list[Event]:
         self._episode = None
-        self._above.clear()
+        self._newest.clear()
         self._evidence.restart()
         return [self._event(episode, "closed", time, reason)]
 

@@ -121,7 +121,7 @@ class Evidence:
     def __init__(
         self, ordinary: Ordinary, scales: Sequence[Scale], *, hop_seconds: float, change_rate: float = 0.2
     ) -> None:
-        """Know only what enrolment knows.
+        """Know only what enrolment knows. `averages` are the newest, of each scale; None where one waits.
 
         change_rate  of ordinary changes of condition (load, speed, weather, a door), at most so many (0 to 1) are
                      reported as a step, and fewer the better the machine is known. No rate in time: nobody has heard
@@ -137,6 +137,7 @@ class Evidence:
         self._scales = tuple(scales)
         self._minute_at = max((i for i, scale in enumerate(scales) if scale.hops <= MAX_BLOCKS), default=None)
         self._pasts = [_Past(scale.hops) for scale in scales]
+        self.averages: tuple[float | None, ...] = (None,) * len(self._scales)
 
     def step(self, log_score: float | None, *, learn: bool = True) -> Surprise:
         """Take the log score of the next hop, None where nothing was heard; say how surprising the newest sound is.
@@ -148,13 +149,16 @@ class Evidence:
             past.push(clipped, learn)
             if log_score is None or not learn:  # the condition may have changed meanwhile
                 past.weight *= self._forgotten_a_hop
+        scales = list(zip(self._scales, self._pasts, strict=True))
+        self.averages = tuple(log_score if scale.hops == 1 else past.average for scale, past in scales)
         if log_score is None:
             return NOTHING
-        spoken, variance = list[Surprise](), self.deviation**2
-        for scale, past in zip(self._scales, self._pasts, strict=True):
-            average = log_score if scale.hops == 1 else past.average
-            if average is not None:
-                spoken.append(self._of_scale(scale, past, average, variance * scale.variance_share))
+        variance = self.deviation**2
+        spoken = [
+            self._of_scale(scale, past, average, variance * scale.variance_share)
+            for (scale, past), average in zip(scales, self.averages, strict=True)
+            if average is not None
+        ]
         return min(spoken, key=lambda one: one.probability, default=NOTHING)
 
     def miss(self, hops: int) -> None:

@@ -77,6 +77,18 @@ def quantities(embedding: FloatArray, texture: FloatArray, bands: FloatArray) ->
     return {name: x for name, x in measured.items() if x.shape[1]}
 
 
+def sizes(embedding_dim: int, texture_dim: int, n_mels: int) -> dict[ScoreName, int]:
+    """Return how many numbers each of `quantities` has, of a graph with such outputs; 0 for one it has not."""
+    return {
+        "mahalanobis": embedding_dim,
+        "texture": texture_dim,
+        "levels": n_mels,
+        "quiet": n_mels,
+        "bands": 2 * n_mels,
+        "l90": n_mels,
+    }
+
+
 def confidence(logits: FloatArray, class_index: int) -> FloatArray:
     """Return log((1 - P) / P) of the class (Eq. 4) for logits (..., k) as (...,).
 
@@ -146,8 +158,9 @@ def log_score(scores: FloatArray | float, name: ScoreName) -> NDArray[np.float64
 
 
 def score_of(log_of_it: float, name: ScoreName) -> float:
-    """Return the score of which `log_score` makes this."""
-    return log_of_it if name == "confidence" else math.exp(log_of_it)
+    """Return the score of which `log_score` makes this; one that no sound reaches where that is beyond all numbers."""
+    return log_of_it if name == "confidence" else math.exp(min(log_of_it, MOST_LOG))
 
 
 LEAST_DISTANCE: Final = 1e-9
+MOST_LOG: Final = 700.0

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from edge.files import read_plain
 from edge.memory.shelf import write_whole
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,7 @@ class Notes:
             return None
         path = self._path(self._folder, name)
         try:
-            with path.open("rb") as file:
-                content = json.loads(file.read(MOST_BYTES))
+            content = json.loads(read_plain(path, MOST_BYTES))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:

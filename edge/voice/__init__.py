@@ -16,7 +16,7 @@ Topics and payloads are in the README and in `edge/schemas/`.
 from edge.voice import metrics
 from edge.voice.broker import Broker
 from edge.voice.control import Acknowledge, Command, CommandError, Shelve, Threshold
-from edge.voice.credentials import CERTIFICATE_NOT_YET_VALID, in_words, password_in, tls_context
+from edge.voice.credentials import CERTIFICATE_NOT_YET_VALID, check_credentials, in_words, password_in, tls_context
 from edge.voice.dialect import Dialect, Terms, version_name
 from edge.voice.message import as_json
 from edge.voice.metrics import Snapshot, SourceSnapshot, Stopwatch
@@ -42,6 +42,7 @@ __all__ = [
     "Threshold",
     "Topics",
     "as_json",
+    "check_credentials",
     "evidence_in_words",
     "in_words",
     "metrics",

@@ -7,8 +7,12 @@ import ssl
 from pathlib import Path
 from typing import Final
 
-from edge.config import TlsSettings, secret_path
+from edge.config import MqttSettings, TlsSettings, secret_path
 from edge.errors import ConfigError, EarshotError
+from edge.files import read_plain
+
+MOST_BYTES: Final = 4 << 20
+"""Of a password or a certificate: all the authorities that a Debian trusts are 220 kB."""
 
 CERTIFICATE_NOT_YET_VALID: Final = 9
 """X509_V_ERR_CERT_NOT_YET_VALID. A device whose clock has no battery starts in the past; it passes by itself."""
@@ -17,7 +21,7 @@ CERTIFICATE_NOT_YET_VALID: Final = 9
 def password_in(file: Path) -> str | None:
     """Return the password that `file` holds (edge.config.settings.secret_path), None if it is empty."""
     try:
-        return secret_path(file).read_text(encoding="utf-8").rstrip("\r\n") or None
+        return read_plain(secret_path(file), MOST_BYTES).decode("utf-8").rstrip("\r\n") or None
     except ConfigError as error:
         raise EarshotError(f"mqtt.password_file {error}") from error
     except UnicodeDecodeError:  # its text shows what it could not read
@@ -29,7 +33,7 @@ def password_in(file: Path) -> str | None:
 def tls_context(tls: TlsSettings) -> ssl.SSLContext:
     """Return a context that asks the broker for a certificate and a host name that fits. ssl names no files; we do."""
     try:
-        context = ssl.create_default_context(cafile=None if tls.ca_file is None else secret_path(tls.ca_file))
+        context = ssl.create_default_context(cafile=None if tls.ca_file is None else _plain(tls.ca_file))
     except ConfigError as error:
         raise EarshotError(f"mqtt.tls.ca_file {error}") from error
     except OSError as error:
@@ -43,13 +47,28 @@ def tls_context(tls: TlsSettings) -> ssl.SSLContext:
     if tls.certificate_file is not None and tls.key_file is not None:
         try:
             # An empty passphrase: without one, OpenSSL would ask for it on a terminal that nobody sits at.
-            context.load_cert_chain(secret_path(tls.certificate_file), secret_path(tls.key_file), password="")
+            context.load_cert_chain(_plain(tls.certificate_file), _plain(tls.key_file), password="")
         except ConfigError as error:
             raise EarshotError(f"mqtt.tls.certificate_file or key_file {error}") from error
         except OSError as error:
             files = f"mqtt.tls.certificate_file {tls.certificate_file}, key_file {tls.key_file}"
             raise EarshotError(f"{files}: {in_words(error)}") from error
     return context
+
+
+def check_credentials(mqtt: MqttSettings) -> None:
+    """Raise EarshotError for a password, an authority or a certificate that cannot be read now."""
+    if mqtt.password_file is not None:
+        password_in(mqtt.password_file)
+    if mqtt.tls.enabled:
+        tls_context(mqtt.tls)
+
+
+def _plain(file: Path) -> Path:
+    """Return where a certificate or a key lies: OpenSSL opens it by its name, and waits for ever at a pipe."""
+    path = secret_path(file)
+    read_plain(path, MOST_BYTES)
+    return path
 
 
 def in_words(error: Exception) -> str:

@@ -4,6 +4,7 @@ The daemon says how it is in a `Snapshot`, and only when somebody asks. promethe
 is loaded by `serve` alone: a device that is not asked for metrics neither has nor needs it.
 """
 
+import importlib.util
 import logging
 import threading
 from bisect import bisect_left
@@ -18,6 +19,7 @@ from edge.errors import ConfigError, EarshotError
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
 
+    from _typeshed.wsgi import WSGIApplication
     from prometheus_client.metrics_core import Metric
 
 log = logging.getLogger(__name__)
@@ -72,6 +74,7 @@ class SourceSnapshot:
     inference        the time that each hop took
     shelved_seconds  for how long a command silences it yet
     threshold_commanded  whether its threshold is a command's
+    defect           whether it is lost by a defect, until the next start
     """
 
     name: str
@@ -90,6 +93,7 @@ class SourceSnapshot:
     inference: Durations = Durations()
     shelved_seconds: float = 0.0
     threshold_commanded: bool = False
+    defect: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,28 +166,39 @@ def serve(settings: MetricsSettings, snapshot: Callable[[], Snapshot]) -> Server
     """
     if settings.port is None:
         return None
-    try:
-        import prometheus_client as prometheus
-
-        from edge.voice import metrics_port
-    except ImportError as error:
-        raise ConfigError(
-            f"metrics.port: {settings.port}: expected null, because prometheus-client is not installed: it is in the "
-            "web extra, `pip install 'earshot[web]'`"
-        ) from error
+    check(settings)
+    import prometheus_client as prometheus
 
     registry = prometheus.CollectorRegistry()  # not the global one, to which anything imported may add
     prometheus.ProcessCollector(registry=registry)  # memory, processor time, open files: of this process
     registry.register(_Collector(snapshot))
-    try:
-        server = metrics_port.listen(settings.host, settings.port, prometheus.make_wsgi_app(registry))
-    except OSError as error:
-        reason = error.strerror or error
-        raise EarshotError(f"metrics.host {settings.host}, metrics.port {settings.port}: {reason}") from error
+    server = _listen(settings.host, settings.port, prometheus.make_wsgi_app(registry))
     log.info("metrics: http://%s:%d/metrics", settings.host, settings.port)
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
     return Server(server, thread)
+
+
+def check(settings: MetricsSettings, *, try_port: bool = False) -> None:
+    """Raise what `serve` would: for a library that is not there, and with `try_port` for a port that cannot be had."""
+    if settings.port is None:
+        return
+    if importlib.util.find_spec("prometheus_client") is None:
+        raise ConfigError(
+            f"metrics.port: {settings.port}: expected null, because prometheus-client is not installed: it is in the "
+            "web extra, `pip install 'earshot[web]'`"
+        )
+    if try_port:
+        _listen(settings.host, settings.port, lambda *_: []).server_close()
+
+
+def _listen(host: str, port: int, app: "WSGIApplication") -> "WSGIServer":
+    from edge.voice import metrics_port
+
+    try:
+        return metrics_port.listen(host, port, app)
+    except OSError as error:
+        raise EarshotError(f"metrics.host {host}, metrics.port {port}: {error.strerror or error}") from error
 
 
 class _Collector:
@@ -235,6 +250,7 @@ def _of_the_sources(sources: tuple[SourceSnapshot, ...]) -> Iterator["Metric"]:
 
     gauge, counter = GaugeMetricFamily, CounterMetricFamily
     yield each(gauge, "earshot_source_up", "Whether sound comes.", lambda s: s.up)
+    yield each(gauge, "earshot_source_defect", "Whether it is lost by a defect until a restart.", lambda s: s.defect)
     yield each(counter, "earshot_audio_frames", "Samples heard, of 16 kHz.", lambda s: s.frames)
     yield each(counter, "earshot_audio_overruns", "How often samples were lost.", lambda s: s.overruns)
     yield each(counter, "earshot_audio_gap_seconds", "Sound that was lost by that.", lambda s: s.gap_seconds)

@@ -1,0 +1,60 @@
+"""What happens at one source, as the memory takes it: it looks on, and tells nobody."""
+
+from edge.daemon.happening import Happening, Moment, Standing
+from edge.detector import Detector, Judge, Section
+from edge.memory import Diary, Heard, History
+
+
+class Minutes:
+    """Hands each moment of one source to its diary. For the listening thread; waits for no disk."""
+
+    def __init__(self, history: History, source: str, detector: Detector, section: Section, judge: Judge) -> None:
+        """Open nothing."""
+        frontend, model = detector.frontend, detector.model
+        self._diary: Diary = history.diary(
+            source,
+            {
+                "embedding": (model.embedding_dim,),
+                "texture": (model.texture_shape[0] * model.texture_shape[1],),
+                "logits": (model.n_classes,),
+                "bands": (4, frontend.n_mels),
+            },
+            {
+                "source": source,
+                "detector": detector.sha256,
+                "section": section.card.name,
+                "score": judge.score_name,
+                "averages_seconds": judge.averages_seconds,
+                "f_min_hz": frontend.f_min_hz,
+                "f_max_hz": frontend.f_max_hz,
+            },
+            n_averages=len(judge.averages_seconds),
+            hop_seconds=detector.plan.hop_seconds,
+        )
+        self._standing = Standing("waiting")
+
+    def hear(self, happening: Happening) -> None:
+        """Look on."""
+        match happening:
+            case Standing():
+                self._standing = happening
+            case Moment() if self._standing.hears:
+                self._diary.hear(self._heard(happening))
+
+    def end(self) -> None:
+        """Nothing more is heard."""
+        self._diary.end()
+
+    def _heard(self, moment: Moment) -> Heard:
+        return Heard(
+            time=moment.time,
+            trusted=self._standing.status != "degraded",
+            measured=None if moment.reading is None else moment.reading.measured,
+            score=moment.score,
+            threshold=moment.threshold,
+            evidence=moment.evidence,
+            rarity=moment.rarity,
+            averages=moment.averages,
+            episode=moment.episode is not None,
+            shelved=moment.shelved_until is not None,
+        )

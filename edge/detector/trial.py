@@ -1,0 +1,174 @@
+"""Detectors that may be anything, tried in a process of their own before this one opens them.
+
+Whatever a folder can do, it does there: run for ever, eat all memory, end the process within a library. The child has
+limits, is the first that the kernel ends when memory is short, and is killed at a deadline. What has passed is known by
+its check sum, so that the same bytes are tried once, whatever folder they lie in and however often they are asked for.
+
+The child reads a JSON list of folders, and answers with a line of JSON for each, in order:
+`{"sha256": "..."}` of its detector.json, or `{"error": "..."}`.
+"""
+
+import json
+import os
+import resource
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+from edge.detector.folder import Detector, digest_of, read
+from edge.detector.golden import Played, verify
+from edge.ear import Model
+from edge.errors import DetectorError, shown
+
+SECONDS: Final = 30.0
+"""For one detector; it takes 0.1 s on a workstation, and a second or two on a Raspberry Pi."""
+
+START_SECONDS: Final = 60.0
+"""For the child's imports besides, on a slow and busy computer."""
+
+MOST_BYTES: Final = 1 << 30
+"""Of the child's memory."""
+
+_LOOK_SECONDS: Final = 0.2
+_MOST_ANSWER_BYTES: Final = 65_536
+_COMMAND: Final = (sys.executable, "-P", "-c", "from edge.detector.trial import main; main()")
+
+
+class Trials:
+    """Opens detectors that have proved themselves (edge/detector/golden.py), and remembers which bytes have."""
+
+    def __init__(self, seconds: float = SECONDS) -> None:
+        """seconds: for one detector, at most."""
+        self._seconds = seconds
+        self._passed: set[str] = set()
+        self._models: MutableMapping[str, Model] = WeakValueDictionary()
+
+    def open(self, paths: Iterable[Path], cancelled: Callable[[], bool] = lambda: False) -> dict[Path, Detector]:
+        """Return the detectors that lie there, each opened once however many name it. Machines of a network share it.
+
+        cancelled: asked now and then whether anybody waits yet.
+        Raises DetectorError with every folder that fails, a line each, and why; or because it was cancelled.
+        """
+        digests = {path: digest_of(path) for path in dict.fromkeys(paths)}
+        first = {digest: path for path, digest in reversed(digests.items())}
+        self._try([path for digest, path in first.items() if digest not in self._passed], cancelled)
+
+        detectors = {digest: read(path, self._models) for digest, path in first.items()}
+        for digest, detector in detectors.items():
+            if detector.sha256 != digest or digest not in self._passed:
+                raise DetectorError(
+                    f"{shown(detector.path)}: was changed while it was read: expected it to stay as it is"
+                )
+        return {path: replace(detectors[digest], path=path) for path, digest in digests.items()}
+
+    def _try(self, paths: Sequence[Path], cancelled: Callable[[], bool]) -> None:
+        """Remember which pass. Raises DetectorError for the others."""
+        faults: list[str] = []
+        while paths:
+            verdicts = list(_verdicts(paths, cancelled, self._seconds))
+            if cancelled():
+                raise DetectorError("given up, because nobody waits for it any more")
+            self._passed |= {verdict["sha256"] for verdict in verdicts if "sha256" in verdict}
+            faults += [str(verdict["error"]) for verdict in verdicts if "error" in verdict]
+            paths = paths[len(verdicts) :]  # where one ended the child, another goes on after it
+        if faults:
+            raise DetectorError("\n".join(faults))
+
+
+def _verdicts(paths: Sequence[Path], cancelled: Callable[[], bool], seconds: float) -> Iterator[dict[str, str]]:
+    """Yield what a child says of each folder, and of the one that it did not outlive."""
+    child = subprocess.Popen(_COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    try:
+        with suppress(BrokenPipeError), child.stdin:
+            child.stdin.write(json.dumps([os.fspath(path) for path in paths]).encode())
+        os.set_blocking(child.stdout.fileno(), False)
+        lines = _lines(child.stdout.fileno(), cancelled, seconds)
+        for path in paths:
+            line = next(lines, None)
+            verdict = None if line is None else _verdict(line)
+            yield verdict or {"error": f"{shown(path)}: {_end_of(child, seconds)}: expected a detector"}
+            if verdict is None:
+                return
+    finally:
+        child.kill()
+        child.wait()
+        child.stdout.close()
+
+
+def _lines(descriptor: int, cancelled: Callable[[], bool], seconds: float) -> Iterator[bytes]:
+    """Yield lines until the other side ends, is late or says more than anybody would."""
+    held, give_up = b"", time.monotonic() + START_SECONDS + seconds
+    while time.monotonic() < give_up and len(held) <= _MOST_ANSWER_BYTES and not cancelled():
+        if not select.select([descriptor], [], [], _LOOK_SECONDS)[0]:
+            continue
+        came = os.read(descriptor, _MOST_ANSWER_BYTES)
+        if not came:
+            return
+        *whole, held = (held + came).split(b"\n")
+        for line in whole:
+            give_up = time.monotonic() + seconds
+            yield line
+            give_up = time.monotonic() + seconds
+
+
+def _verdict(line: bytes) -> dict[str, str] | None:
+    with suppress(ValueError):
+        verdict: dict[str, str] = json.loads(line)
+        return verdict
+    return None
+
+
+def _end_of(child: "subprocess.Popen[bytes]", seconds: float) -> str:
+    """Say how a child came to its end without an answer."""
+    with suppress(subprocess.TimeoutExpired):
+        code = child.wait(1.0)
+        return f"ended the process that tried it ({f'signal {-code}' if code < 0 else f'exit code {code}'})"
+    return f"was not tried within {seconds:g} s"
+
+
+# --- In the child ---
+
+
+def main() -> None:
+    """Try the folders of the list on standard input."""
+    paths = json.load(sys.stdin)
+    _limit(len(paths))
+    models: dict[str, Model] = {}
+    played: Played = {}
+    for path in paths:
+        print(json.dumps(_tried(Path(path), models, played)), flush=True)
+
+
+def _limit(n_folders: int) -> None:
+    cpu_seconds = round(START_SECONDS + SECONDS * n_folders)  # in case nobody is left to kill it
+    for limit, most in (
+        (resource.RLIMIT_DATA, MOST_BYTES),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CPU, cpu_seconds),
+    ):
+        with suppress(OSError, ValueError):  # it is lower already
+            resource.setrlimit(limit, (most, most))
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+
+
+def _tried(path: Path, models: dict[str, Model], played: Played) -> dict[str, Any]:
+    try:
+        detector = read(path, models)
+        verify(detector, played)
+    except DetectorError as error:
+        return {"error": str(error)[:4000]}
+    except MemoryError:
+        return {"error": f"{shown(path)}: takes more memory than there is"}
+    except Exception as error:  # whatever it is, it is of this folder, and here it harms nobody
+        return {"error": f"{shown(path)}: {type(error).__name__}: {shown(error)[:1000]}: expected a detector"}
+    return {"sha256": detector.sha256}
