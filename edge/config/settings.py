@@ -246,7 +246,7 @@ class EventSettings(Settings):
     learning: Literal["off", "until_promised"] = "until_promised"
     learning_hours: Annotated[float, Field(gt=0, le=10_000)] | None = None
     off_delay_seconds: Annotated[float, Field(ge=0, le=3600)] = 5.0
-    max_episode_minutes: Annotated[float, Field(gt=0, le=WEEK_MINUTES)] = 60.0
+    max_episode_minutes: Annotated[float, Field(gt=0, le=WEEK_MINUTES)] = 24 * 60.0
     update_seconds: Annotated[float, Field(ge=1, le=DAY_SECONDS)] = 10.0
 
     @field_validator("averages_seconds")
