@@ -72,6 +72,8 @@ class Service:
                 self._in_force(daemon.config)
                 daemon.run(None if until is None else until - time.monotonic(), self._look, self._say_the_end)
                 daemon, self._following = self._following, None
+                if daemon is not None and not self._stopped.is_set():
+                    log.info("the new configuration is in force")
         finally:
             if self._preparation is not None:
                 self._preparation.cancel()
@@ -114,7 +116,6 @@ class Service:
             log.exception("a defect of ours")
             self._stay(f"a defect of ours: {type(error).__name__}: {error}")
         else:
-            log.info("the new configuration comes into force")
             if self._daemon is not None:
                 self._daemon.stop()
 
