@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from edge.config import EventSettings
 from edge.judge.evidence import NOTHING, Evidence, Recovery, Surprise
 from edge.judge.ordinary import Ordinary
+from edge.judge.why import Cause
 
 Kind = Literal["opened", "updated", "closed"]
 Reason = Literal["recovered", "source_lost", "shutdown", "max_duration", "shelved"]
@@ -62,6 +63,7 @@ class Event:
     bands: Sequence[Band] = ()
     reason: Reason | None = None
     acknowledged: bool = False
+    why: Cause | None = None
 
 
 @dataclass

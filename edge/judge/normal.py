@@ -42,7 +42,7 @@ class NormalWindows:
 
     @classmethod
     def of_minutes(
-        cls, windows: Mapping[str, FloatArray], number: NDArray[np.int64], name: str, domain: Domain = "source"
+        cls, windows: Mapping[str, FloatArray], number: NDArray[np.int64], name: str, domain: str = "source"
     ) -> "NormalWindows":
         """Take one window of each minute, as the memory keeps them: for learning again from a stretch of it.
 
