@@ -152,9 +152,9 @@ def export_demo(
     demo, sections = detectors.read(DEMO / "detector"), {}
     for section in only or ():
         machine, number = section.split("/")
-        card = demo.section(None).card.model_copy(update={"machine": machine, "section": number})
-        sections[section] = replace(demo.section(None), card=card)
-    card = demo.card.model_copy(update={"name": name, "sections": [own.card for own in sections.values()]})
+        own = demo.section(None).card.model_copy(update={"machine": machine, "section": number})
+        sections[section] = replace(demo.section(None), card=own)
+    card = demo.card.model_copy(update={"name": name, "sections": [section.card for section in sections.values()]})
     return detectors.write(
         output, card, sections, model=demo.path / "model.onnx", golden=demo.path / "golden.flac", model_card="# demo\n"
     )

@@ -40,7 +40,6 @@ class Explaining:
         self._judge = judge
         self._statistics = section.statistics
         self._frontend = Frontend(line.plan.frontend)
-        self._cause: Cause | None = None
         self.forget()
 
     def forget(self) -> None:
@@ -58,12 +57,12 @@ class Explaining:
 
     def _explained(self, reading: Reading, event: Event) -> Event:
         if event.kind == "opened":
-            self._cause = None
             self._waiting.clear()
-        if event.kind != "closed" and (found := self._found(reading, event)) is not None:
-            # What an update cannot tell, the opening may have told.
-            self._cause = found if found.kind != "unknown" or self._cause is None else self._cause
-        return replace(event, why=self._cause)
+        found = None if event.kind == "closed" else self._found(reading, event)
+        if found is None or (found.kind == "unknown" and event.why is not None):
+            return event  # what an update cannot tell, the opening may have told
+        self._judge.explain(found)
+        return replace(event, why=found)
 
     def _found(self, reading: Reading, event: Event) -> Cause | None:
         now = self._portrait_of(reading)

@@ -57,7 +57,10 @@ def windows_of(data: bytes, card: SectionCard, model: Model) -> NormalWindows:
         raise ValueError(f"condition {condition.min()} to {condition.max()}: expected 0 to {len(names) - 1}")
     return NormalWindows(
         domain=[names[i] for i in condition],
-        **measured,
+        embedding=measured["embedding"],
+        texture=measured["texture"],
+        logits=measured["logits"],
+        bands=measured["bands"],
         recording=[f"enrolled-{i}" for i in arrays["recording"]],
         apart=np.ones(n, np.bool_),
         trained_on=np.zeros(n, np.bool_),

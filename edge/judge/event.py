@@ -77,6 +77,7 @@ class _Episode:
     bands: Sequence[Band]
     recovery: Recovery
     acknowledged: bool = False
+    why: Cause | None = None
 
 
 class EventDetector:
@@ -153,6 +154,11 @@ class EventDetector:
         self._episode.acknowledged = True
         return True
 
+    def explain(self, cause: Cause) -> None:
+        """Note what the open episode is, for what will be said of it."""
+        if self._episode is not None:
+            self._episode.why = cause
+
     def _weigh(self, time: float, log_score: float, *, learn: bool) -> Surprise:
         if self._latest is not None:
             self._evidence.miss(max(0, round((time - self._latest) / self._evidence.hop_seconds) - 1))
@@ -202,6 +208,7 @@ class EventDetector:
             bands=episode.bands,
             reason=reason,
             acknowledged=episode.acknowledged,
+            why=episode.why,
         )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -55,11 +56,9 @@ def routes(desk: Desk) -> list[Route]:
 def _history(device: Device, source: str, start: float, end: float, n_points: int) -> Record:
     minutes = device.minutes(source, NAMES)
     when = minutes["time"]
-    span = {"start": start, "end": end, "n_points": n_points}
-    score = chart(when, minutes["score"], low=minutes["score_low"], high=minutes["score_high"], **span)
-    evidence, level, threshold = (
-        chart(when, minutes[name], **span) for name in ("evidence", "level_dbfs", "threshold")
-    )
+    over = partial(chart, start=start, end=end, n_points=n_points)
+    score = over(when, minutes["score"], low=minutes["score_low"], high=minutes["score_high"])
+    evidence, level, threshold = (over(when, minutes[name]) for name in ("evidence", "level_dbfs", "threshold"))
     return {
         "from": start,
         "to": end,
