@@ -28,7 +28,7 @@ from edge.voice.outbox import Outbox
 from edge.voice.publisher import Publisher
 from edge.voice.topics import Topics
 from edge.voice.webhook import Webhook
-from edge.voice.words import evidence_in_words, provisional_in_words
+from edge.voice.words import cause_in_words, evidence_in_words, provisional_in_words
 
 __all__ = [
     "CERTIFICATE_NOT_YET_VALID",
@@ -49,6 +49,7 @@ __all__ = [
     "Topics",
     "Webhook",
     "as_json",
+    "cause_in_words",
     "check_credentials",
     "evidence_in_words",
     "in_words",
