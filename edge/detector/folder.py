@@ -260,6 +260,8 @@ def _put_in_place(folder: Path, path: Path) -> None:
 
 
 def _old(path: Path) -> Path:
+    """Where the one before lies: beside the folder itself, also where `path` is a link to it."""
+    path = Path(os.path.realpath(path))
     return path.with_name(f"{path.name}.old")
 
 
