@@ -10,7 +10,7 @@ from typing import Any
 
 from edge import __version__, clock
 from edge.daemon.happening import Commanded, Moment, Standing
-from edge.detector import Detector, Reading, Section
+from edge.detector import Detector, Judge, Reading, Section, would_hear_text
 from edge.judge import Event, Provisional
 
 Record = dict[str, Any]
@@ -94,6 +94,24 @@ def reading_of(origin: Origin, moment: Moment, reading: Reading, *, epoch: float
     }
 
 
+def card_of(origin: Origin, judge: Judge) -> Record:
+    """Return what a source is judged by, for the page."""
+    card, own = origin.detector.card, origin.section.card
+    return {
+        "name": card.name,
+        "version": card.version,
+        "created": card.created,
+        "sha256": origin.detector.sha256,
+        "section": own.name,
+        "score": judge.score_name,
+        "threshold": _rounded(judge.own_threshold),
+        "hours": round(own.windows * origin.window_seconds / 3600, 2),
+        "false_alarm_rate": card.false_alarm_rate,
+        "would_hear": [each.model_dump(mode="json") for each in own.would_hear],
+        "would_hear_words": would_hear_text(own),
+    }
+
+
 def health_of(
     node: str,
     *,
@@ -107,8 +125,9 @@ def health_of(
     defects: Mapping[str, str],
     mqtt: Mapping[str, object],
     clips: Mapping[str, object],
+    notify: Mapping[str, object] | None = None,
 ) -> Record:
-    """Return the payload of schemas/health.json, said at `unix_seconds`. mqtt, clips: their figures, as they are.
+    """Return the payload of schemas/health.json, said at `unix_seconds`. mqtt, clips, notify: their figures.
 
     defects: why those sources are lost that have failed, by name.
     commanded, judging: of each source; evidence, and how far its machine is known, as in `Moment`.
@@ -132,6 +151,7 @@ def health_of(
         "judging": {name: _judging_of(*each) for name, each in judging.items()},
         "defects": dict(defects),
         "mqtt": mqtt,
+        **({"notify": notify} if notify is not None else {}),
         "clips": clips,
     }
 
