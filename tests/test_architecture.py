@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# Wing: its floor, and whose doors it may use. Below all of them lie `edge.clock`, `edge.errors`, `edge.files` and the version.
+# Wing: its floor, and whose doors it may use. Below all of them lie those of `GROUND`.
 WINGS: dict[str, tuple[int, set[str]]] = {
     "commands": (6, {"config", "source", "ear", "judge", "voice", "demo", "detector", "daemon"}),
     "daemon": (5, {"config", "source", "judge", "memory", "voice", "detector", "page"}),

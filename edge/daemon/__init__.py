@@ -2,6 +2,7 @@
 
     daemon       makes the parts, starts them, says how they are, ends them in order
     service      a daemon until it is told to stop, and a new one at each reload
+    preparing    where the next one is made, so that nobody waits for it
     opening      sources by their settings
     listener     one source, and the rooms that its sound goes through:
     lasting      its life: opened, lost, opened again

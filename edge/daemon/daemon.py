@@ -12,6 +12,8 @@ becomes a message elsewhere, in a thread a source, which nothing makes wait:
     minutes      what happens there, each minute in numbers      -> history
     shown        what the page is shown, and may ask             -> page
 
+A person who has a machine learnt anew does so in `school`, by sound that a listener hears anyway.
+
 What a person asks for goes the other way: publisher -> daemon -> listener -> asked, and with the next block to hearing.
 """
 
@@ -33,10 +35,11 @@ from edge.daemon.notify import ALIVE, READY, Watchdog, notify, watchdog_seconds
 from edge.daemon.opening import openers
 from edge.daemon.paging import Paging
 from edge.daemon.payloads import Record
+from edge.daemon.school import School
 from edge.detector import Detector
 from edge.errors import ConfigError, EarshotError
 from edge.memory import ClipStore, History, Notes
-from edge.voice import Command, Publisher, Snapshot, metrics
+from edge.voice import Command, Notifier, Publisher, Snapshot, metrics
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +60,16 @@ class Daemon:
         config: Config,
         detectors: Mapping[Path, Detector],
         on_record: Callable[[Record], None] | None = None,
+        *,
+        learnt: Mapping[str, Detector] | None = None,
         on_reload: Callable[[], None] | None = None,
     ) -> None:
         """Open no source, no file and no connection.
 
-        detectors: that of each source, by its path; verified
+        detectors: that which the configuration names, of each source, by its path; verified
+        learnt: those that sources have learnt in place of these, by the names of the sources; verified
         on_record: if given, called with a JSON-ready record of every reading and event, from the sources' threads.
-        on_reload: if given, what the page calls when a person has changed what is judged by.
+        on_reload: called when a person changed what is judged by: the next daemon judges by it.
         Raises DetectorError or ConfigError that names what does not fit.
         """
         self._config = config
@@ -82,13 +88,15 @@ class Daemon:
             pictures=self._clips is not None and config.evidence.privacy != "off",
             notebook=Notes(state / "announced" if state else None),
         )
+        self._notifier = Notifier(config.notify, config.node_name, state) if config.notify.url else None
         opened = openers(config.sources)
         self._history = _history(config)
         self._paging = Paging(config, self, on_reload)
+        judged_by = {**{source.name: detectors[source.detector] for source in config.sources}, **(learnt or {})}
         self._listeners = [
             Listener(
-                source,
-                detectors[source.detector],
+                source if source.name not in (learnt or {}) else source.model_copy(update={"section": None}),
+                judged_by[source.name],
                 self._paging.judging(source.name),
                 opened[source.name],
                 self._publisher,
@@ -98,9 +106,11 @@ class Daemon:
                 self._stop,
                 self._paging.records(on_record),
                 self._paging.page,
+                self._notifier,
             )
             for source in config.sources
         ]
+        self.school = School(config, detectors, judged_by, self._listeners, on_reload or (lambda: None))
 
     @property
     def config(self) -> Config:
@@ -119,6 +129,8 @@ class Daemon:
         """
         until = None if seconds is None else time.monotonic() + seconds
         self._publisher.start()
+        if self._notifier:
+            self._notifier.start()
         if self._clips:
             self._clips.start()
         if self._history:
@@ -137,6 +149,7 @@ class Daemon:
             on_end()
             none_is_left = not any(thread.is_alive() for thread in threads) and not self._stop.is_set()
             self._stop.set()
+            self.school.close()
             self._end_sources(threads)
             self._paging.close()
             self._notes.close(CLIPS_SECONDS)
@@ -145,6 +158,8 @@ class Daemon:
             if self._clips:
                 self._clips.close(CLIPS_SECONDS)
             self._publisher.health(self.health())
+            if self._notifier:
+                self._notifier.close()
             self._publisher.close()
             if server is not None:
                 server.close()
@@ -230,6 +245,7 @@ class Daemon:
             judging={each.name: each.judging for each in self._listeners},
             defects={each.name: each.defect for each in self._listeners if each.defect},
             mqtt=self._publisher.figures,
+            notify=self._notifier.figures if self._notifier else None,
             clips={
                 "state": clips.state if clips else "off",
                 "bytes": clips.clips_bytes if clips else 0,

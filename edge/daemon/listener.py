@@ -35,7 +35,7 @@ from edge.judge import Alarm, Event, Provisional
 from edge.memory import ClipStore, Evidence, History, Notes
 from edge.page import Page
 from edge.source import SAMPLE_RATE_HZ, Block, Source
-from edge.voice import Command, Publisher, SourceSnapshot
+from edge.voice import Command, Notifier, Publisher, SourceSnapshot
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,8 @@ class Tally:
 class Listener:
     """Hears a source out, judges what it hears, and says so. `run`, `lose` and `fail` are the listening thread's.
 
-    defect  by which it is lost until the next start, if there was one
+    defect    by which it is lost until the next start, if there was one
+    overhear  who is handed each block besides, and may not make it wait; may be set from any thread
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Listener:
         stop: threading.Event,
         on_record: Callable[[Record], None] | None,
         page: Page | None,
+        notifier: Notifier | None,
     ) -> None:
         """Open nothing. Raises DetectorError or ConfigError where detector and settings do not fit."""
         self.name = settings.name
@@ -91,7 +93,7 @@ class Listener:
         if words := detector.mismatch(pickup_of(settings)):
             log.warning("%s: %s", self.name, words)
         self._hop_seconds = detector.plan.hop_seconds
-        self._evidence = Evidence(clips, self.name, partial(publisher.image, self.name)) if clips else None
+        self._evidence = Evidence(clips, self.name, partial(_show, self.name, publisher, notifier)) if clips else None
         self._source = LastingSource(settings, open_source, stop)
         self._hearing = Hearing(settings, detector, section, config)
         judge, most_minutes = self._hearing.judge, config.mqtt.largest_shelve_minutes
@@ -107,10 +109,12 @@ class Listener:
             state_seconds=config.mqtt.state_seconds,
             stop=stop,
             on_record=on_record,
+            notifier=notifier,
         )
         most = config.event.max_episode_minutes
         self._minutes = Minutes(history, self.name, detector, section, judge, most) if history else None
         self._tally = Tally()
+        self.overhear: Callable[[Block], None] | None = None
         self.defect: str | None = None
 
     def run(self) -> None:
@@ -216,6 +220,8 @@ class Listener:
         if block.starts_anew:
             self._tell(self._hearing.begin(block))
         self._tally.samples += block.samples.size
+        if (overhear := self.overhear) is not None:
+            overhear(block)
         if self._evidence is not None:
             self._evidence.hear(block)
         for command in self._asked.take():
@@ -238,3 +244,9 @@ class Listener:
             if self._shown is not None:
                 self._shown.see(happening)
             self._telling.tell(happening)
+
+
+def _show(source: str, publisher: Publisher, notifier: Notifier | None, png: bytes) -> None:
+    publisher.image(source, png)
+    if notifier is not None:
+        notifier.picture(source, png)

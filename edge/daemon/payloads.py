@@ -125,8 +125,9 @@ def health_of(
     defects: Mapping[str, str],
     mqtt: Mapping[str, object],
     clips: Mapping[str, object],
+    notify: Mapping[str, object] | None = None,
 ) -> Record:
-    """Return the payload of schemas/health.json, said at `unix_seconds`. mqtt, clips: their figures, as they are.
+    """Return the payload of schemas/health.json, said at `unix_seconds`. mqtt, clips, notify: their figures.
 
     defects: why those sources are lost that have failed, by name.
     commanded, judging: of each source; evidence, and how far its machine is known, as in `Moment`.
@@ -150,6 +151,7 @@ def health_of(
         "judging": {name: _judging_of(*each) for name, each in judging.items()},
         "defects": dict(defects),
         "mqtt": mqtt,
+        **({"notify": notify} if notify is not None else {}),
         "clips": clips,
     }
 

@@ -50,7 +50,9 @@ class Shown:
             {
                 **record,
                 "unix": round(epoch + moment.time, 3),
-                "scales": [_scale_of(seconds, *said.get(seconds, (None, None))) for seconds in self._seconds if listens],
+                "scales": [
+                    _scale_of(seconds, *said.get(seconds, (None, None))) for seconds in self._seconds if listens
+                ],
             },
         )
 

@@ -14,7 +14,7 @@ from edge.daemon.happening import Happening, Moment, Standing
 from edge.daemon.payloads import Origin, Record
 from edge.judge import Event, Provisional
 from edge.memory import Evidence
-from edge.voice import Acknowledge, Publisher, Shelve, Threshold, evidence_in_words, provisional_in_words
+from edge.voice import Acknowledge, Notifier, Publisher, Shelve, Threshold, evidence_in_words, provisional_in_words
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +38,13 @@ class Telling:
         state_seconds: float,
         stop: threading.Event,
         on_record: Callable[[Record], None] | None,
+        notifier: Notifier | None = None,
     ) -> None:
         """state_seconds: how often the state is said anew. stop: once it is set, an end is nothing to warn of."""
         self.standing = Standing("waiting")
         self._origin = origin
         self._publisher = publisher
+        self._notifier = notifier
         self._evidence = evidence
         self._state_seconds = state_seconds
         self._stop = stop
@@ -75,6 +77,8 @@ class Telling:
         )
         self._publisher.event(source, payload)
         self._publisher.anomaly(source, event.kind != "closed")
+        if self._notifier is not None:
+            self._notifier.event(payload)
         self._record({"type": "event", **payload})
         if self._evidence is not None and event.kind == "closed":
             self._evidence.closed(event.id)
@@ -96,6 +100,8 @@ class Telling:
             log.log(logging.WARNING if unwell else logging.INFO, "%s: %s", source, standing)
             self.standing = standing
             self._state_due = -math.inf
+            if self._notifier is not None and not self._stop.is_set():
+                self._notifier.sensor(source, standing.status, standing.reason, clock.rfc3339(time.time()))
         if is_lost or standing.status == "filling" or (is_new and standing.status == "waiting"):  # an end, a beginning
             self._publisher.availability(source, not is_lost)
 

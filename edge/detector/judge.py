@@ -204,20 +204,24 @@ class Judge:
         """
         if self._learner is None:
             return
-        surprise = self._events.surprise.probability
-        if self._events.rate != self._own_rate or any(event.kind == "opened" for event in events):
+        if self._events.rate != self._own_rate:
             self._doubt()
-        elif self._learner.hear(log_of_it, is_ordinary=self.episode is None and surprise > self._own_rate):
+            return
+        if any(event.kind == "opened" for event in events):
+            self._learner.doubt()
+        is_ordinary = self.episode is None and self._events.surprise.probability > self._own_rate
+        if self._learner.hear(log_of_it, is_ordinary=is_ordinary):
             self._believe(self._learner)
 
     def _doubt(self) -> None:
         if self._learner is not None:
             self._learner.doubt()
+            self._learner.interrupt()
 
     def _believe(self, learner: Learner) -> None:
         own = self._events.rate == self._own_rate
         self._ordinary = learner.believed
-        self._events.believe(self._ordinary)
+        self._events.believe(self._ordinary, learner.known_level)
         self._own_threshold = score_of(log_score_at(self._ordinary, self._own_rate), self.score_name)
         if own:
             self._events.threshold = self._own_threshold

@@ -18,10 +18,11 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 from edge.config import EventSettings
-from edge.judge.ordinary import Ordinary, student_tail, variance_of_mean
+from edge.judge.ordinary import LEAST_BETWEEN, Ordinary, student_tail, variance_of_mean
 
 WINDOW_HOPS: Final = 19
 """Hops until two windows of 9.6 s share nothing."""
@@ -72,6 +73,11 @@ class Scale:
     seconds: float
     hops: int
     share: float
+
+    @cached_property
+    def variance_share(self) -> float:
+        """Variance of the average, of that of a hop within a run."""
+        return variance_of_mean(self.hops)
 
 
 def scales_of(window_seconds: float, averages_seconds: Sequence[float], hop_seconds: float) -> tuple[Scale, ...]:
@@ -125,6 +131,7 @@ class Evidence:
                      how often this machine's condition changes
         """
         self.ordinary = ordinary
+        self.known_level: float | None = None
         self._enrolled = ordinary
         self.hop_seconds = hop_seconds
         self._most_deviation = MOST_SPREAD * ordinary.deviation
@@ -151,8 +158,9 @@ class Evidence:
         self.spoken = ()
         if log_score is None:
             return NOTHING
+        variance = self.deviation**2
         self.spoken = tuple(
-            self._of_scale(scale, past, average)
+            self._of_scale(scale, past, average, variance * scale.variance_share)
             for (scale, past), average in zip(scales, self.averages, strict=True)
             if average is not None
         )
@@ -183,10 +191,11 @@ class Evidence:
         pooled = (own.freedom * own.deviation**2 + independent * past.square) / (own.freedom + independent)
         return min(math.sqrt(pooled), self._most_deviation)
 
-    def _of_scale(self, scale: Scale, past: "_Past", average: float) -> Surprise:
-        ordinary, spread = self.ordinary, self.deviation**2 * variance_of_mean(scale.hops)
-        machine = _tail(average, ordinary.level, ordinary.level_deviation**2 + spread, ordinary.level_freedom)
-        found = Surprise(min(1.0, machine / (1 - STEP_SHARE)), scale, False, average, ordinary.level)
+    def _of_scale(self, scale: Scale, past: "_Past", average: float, spread: float) -> Surprise:
+        """spread: the variance of such an average within a run."""
+        ordinary = self.ordinary
+        machine = self._tail_of_machine(average, spread) / (1 - STEP_SHARE)
+        found = Surprise(min(1.0, machine), scale, False, average, ordinary.level)
         level, variance = self._run_belief(past)
         if self._trusted(past).weight < WINDOW_HOPS or average <= level:
             return found
@@ -194,8 +203,19 @@ class Evidence:
             return found
         most = MOST_FREEDOM * (1 + (scale.hops - 1) / WINDOW_HOPS)  # the tails of a mean are lighter by what it is of
         freedom = min(ordinary.freedom + self._pasts[0].weight / WINDOW_HOPS, most)
-        run = _tail(average, level, variance + spread, freedom) / (scale.share * STEP_SHARE)
+        same = _tail(average, level, variance + spread, freedom)
+        run = max(same, self._of_conditions(average, spread)) / (scale.share * STEP_SHARE)
         return Surprise(min(1.0, run), scale, True, average, level) if run < found.probability else found
+
+    def _tail_of_machine(self, average: float, spread: float) -> float:
+        """Return how likely it is that an ordinary recording scores so high.
+
+        By what was learnt; of conditions that it is known to have by what enrolment knew, which is never stricter.
+        """
+        learnt = _of_recording(self.ordinary, average, spread)
+        if self.known_level is None:
+            return learnt
+        return max(learnt, min(_of_recording(self._enrolled, average, spread), self._of_conditions(average, spread)))
 
     def _may_be_a_change(self, average: float, run_level: float, spread: float) -> bool:
         """Whether so much is what a change of condition may be: by enrolment, and by what was learnt since, too.
@@ -208,6 +228,12 @@ class Evidence:
             > self._change_rate * (1 - (1 - KNOWN_CHANGE) * belief.trust)
             for belief in beliefs
         )
+
+    def _of_conditions(self, average: float, spread: float) -> float:
+        """Return how likely it is that the highest condition it is known to have scores so high; 0 without any."""
+        if self.known_level is None:
+            return 0.0
+        return _tail(average, self.known_level, LEAST_BETWEEN**2 + spread, self.ordinary.level_freedom)
 
     def _run_belief(self, past: "_Past") -> tuple[float, float]:
         """Return mean and variance of this run's level: the machine's is the prior."""
@@ -262,6 +288,10 @@ def rate_of(rarity: float) -> float:
 
 
 LEAST_RATE: Final = 1e-12
+
+
+def _of_recording(ordinary: Ordinary, average: float, spread: float) -> float:
+    return _tail(average, ordinary.level, ordinary.level_deviation**2 + spread, ordinary.level_freedom)
 
 
 def _after_a_change(ordinary: Ordinary, average: float, run_level: float, spread: float) -> float:

@@ -6,11 +6,11 @@ minute that is rarer. How this differs from a replay:
 
     opens    to a minute; exactly as often, while the run's past is what it was. What was no episode then and would be
              one now would not have taught what is ordinary, and the other way round
-    closes   when a minute is no longer rare enough, where a replay asks whether the sound is nearer to ordinary and then
-             begins its averages anew: what a replay tells as two episodes with a minute between is one here
+    closes   when a minute is no longer rare enough, where a replay asks whether the sound is nearer to ordinary and
+             then begins its averages anew: what a replay tells as two episodes with a minute between is one here
 
-Against replays at thresholds other than the one in force: no episode missed, up to a quarter fewer counted at loose ones
-(tests/test_hindsight.py).
+Against replays at thresholds other than the one in force: no episode missed, up to a quarter fewer counted at loose
+ones (tests/test_hindsight.py).
 """
 
 from collections.abc import Sequence

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.ear import FloatArray
-from edge.judge.gaussian import Domain
 
 MIN_WINDOWS: Final = 10
 """Fewer than this, a minute and a half of sound, say nothing about what is normal."""
@@ -21,6 +20,7 @@ RECORDING_MINUTES: Final = 5
 class NormalWindows:
     """What was measured on the normal sound of one section: a row a window, in the order of recording.
 
+    domain     the condition each window was heard under: `source`, `target`, or another name, which counts as target
     recording  what each window is a part of: windows of one recording are never on both sides of a fold
     apart      (B,), which windows are fitted to: no two of them overlap. The others, a hop apart, are only scored
     trained_on  (B,), whether the network was trained on the window; never for a machine that is enrolled
@@ -29,7 +29,7 @@ class NormalWindows:
                ends before; None where that was not kept
     """
 
-    domain: Sequence[Domain]
+    domain: Sequence[str]
     embedding: FloatArray
     texture: FloatArray
     logits: FloatArray
@@ -42,7 +42,7 @@ class NormalWindows:
 
     @classmethod
     def of_minutes(
-        cls, windows: Mapping[str, FloatArray], number: NDArray[np.int64], name: str, domain: Domain = "source"
+        cls, windows: Mapping[str, FloatArray], number: NDArray[np.int64], name: str, domain: str = "source"
     ) -> "NormalWindows":
         """Take one window of each minute, as the memory keeps them: for learning again from a stretch of it.
 
@@ -86,4 +86,27 @@ class NormalWindows:
             trained_on=self.trained_on[rows],
             series=self.series[rows],
             place=None if self.place is None else self.place[rows],
+        )
+
+    def of_condition(self, name: str) -> "NormalWindows":
+        """Return the windows that were heard under a condition."""
+        return self.take(np.array([each == name for each in self.domain], np.bool_))
+
+    def and_then(self, later: "NormalWindows") -> "NormalWindows":
+        """Return these windows and, after them, those of another time, measured by the same network."""
+        places = [
+            np.stack([np.full(len(each), -1), np.arange(len(each))], axis=1) if each.place is None else each.place
+            for each in (self, later)
+        ]
+        return NormalWindows(
+            domain=[*self.domain, *later.domain],
+            embedding=np.concatenate([self.embedding, later.embedding]),
+            texture=np.concatenate([self.texture, later.texture]),
+            logits=np.concatenate([self.logits, later.logits]),
+            bands=np.concatenate([self.bands, later.bands]),
+            recording=[*self.recording, *later.recording],
+            apart=np.concatenate([self.apart, later.apart]),
+            trained_on=np.concatenate([self.trained_on, later.trained_on]),
+            series=np.concatenate([self.series, later.series + self.series.max(initial=-1) + 1]),
+            place=np.concatenate(places),
         )

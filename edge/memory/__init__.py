@@ -3,6 +3,7 @@
     clips      the newest seconds of each source, and the thread that packs what an episode needs of them
     shelf      the disk: whole files, a quota, a floor
     picture    a spectrogram as PNG
+    batches    numbers of a thing that is still being heard, in one file that a power cut does not spoil
     episodes   the newest of them, to be looked at, with what a person said
     history    each minute of each source in numbers, for days; its files are
     books      of `table`s of `minute`s, and of `day`s, which are kept for a year
@@ -13,6 +14,7 @@
 No sound is kept without an episode.
 """
 
+from edge.memory.batches import Batches
 from edge.memory.books import Book, read_books, sources_in
 from edge.memory.charts import WHEN, Chart, chart, series, times
 from edge.memory.clips import ClipStore, Evidence
@@ -27,6 +29,7 @@ from edge.memory.stretch import MeasuredMinutes, measured_in
 __all__ = [
     "COLUMN_FRAMES",
     "WHEN",
+    "Batches",
     "Book",
     "Chart",
     "ClipStore",
