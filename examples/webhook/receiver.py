@@ -1,6 +1,6 @@
 """A server of your own for `notify.format: json`: prints what is told, and keeps the pictures beside it.
 
-    python receiver.py 8080          # then notify.url: http://<this computer>:8080/
+python receiver.py 8080          # then notify.url: http://<this computer>:8080/
 """
 
 import base64
