@@ -246,7 +246,7 @@ class EventSettings(Settings):
     learning: Literal["off", "until_promised"] = "until_promised"
     learning_hours: Annotated[float, Field(gt=0, le=10_000)] | None = None
     off_delay_seconds: Annotated[float, Field(ge=0, le=3600)] = 5.0
-    max_episode_minutes: Annotated[float, Field(gt=0, le=WEEK_MINUTES)] = 60.0
+    max_episode_minutes: Annotated[float, Field(gt=0, le=WEEK_MINUTES)] = 24 * 60.0
     update_seconds: Annotated[float, Field(ge=1, le=DAY_SECONDS)] = 10.0
 
     @field_validator("averages_seconds")
@@ -398,6 +398,43 @@ class MetricsSettings(Settings):
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
 
 
+class PageTlsSettings(Settings):
+    """Encryption of the page, by files."""
+
+    certificate_file: SecretPath | None = None
+    key_file: SecretPath | None = None
+
+    @model_validator(mode="after")
+    def _both_halves(self) -> Self:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("one of certificate_file and key_file without the other, expected both or neither")
+        return self
+
+
+class PageSettings(Settings):
+    """A page to look at, and who may."""
+
+    host: Host = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    names: Annotated[tuple[Host, ...], Field(max_length=16, strict=False)] = ()
+    password_file: SecretPath | None = None
+    tls: PageTlsSettings = PageTlsSettings()
+
+    @model_validator(mode="after")
+    def _a_password_where_others_come(self) -> Self:
+        if self.password_file is None and (self.names or not _is_here(self.host)):
+            where = f"names {', '.join(self.names)}" if self.names else f"host {self.host}"
+            raise ValueError(f"{where} without password_file: expected one, or 127.0.0.1 and no names")
+        return self
+
+
+def _is_here(host: str) -> bool:
+    """Whether only this computer reaches what listens there."""
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
 class LogSettings(Settings):
     """How much to say on stderr."""
 
@@ -417,6 +454,7 @@ class Config(Settings):
     mqtt: MqttSettings = MqttSettings()
     notify: NotifySettings = NotifySettings()
     metrics: MetricsSettings = MetricsSettings()
+    page: PageSettings = PageSettings()
     log: LogSettings = LogSettings()
 
     @property

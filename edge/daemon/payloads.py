@@ -10,7 +10,7 @@ from typing import Any
 
 from edge import __version__, clock
 from edge.daemon.happening import Commanded, Moment, Standing
-from edge.detector import Detector, Reading, Section
+from edge.detector import Detector, Judge, Reading, Section, would_hear_text
 from edge.judge import Event, Provisional
 
 Record = dict[str, Any]
@@ -91,6 +91,24 @@ def reading_of(origin: Origin, moment: Moment, reading: Reading, *, epoch: float
         "threshold": moment.threshold,
         "level_dbfs": reading.level_dbfs,
         "fault": reading.fault,
+    }
+
+
+def card_of(origin: Origin, judge: Judge) -> Record:
+    """Return what a source is judged by, for the page."""
+    card, own = origin.detector.card, origin.section.card
+    return {
+        "name": card.name,
+        "version": card.version,
+        "created": card.created,
+        "sha256": origin.detector.sha256,
+        "section": own.name,
+        "score": judge.score_name,
+        "threshold": _rounded(judge.own_threshold),
+        "hours": round(own.windows * origin.window_seconds / 3600, 2),
+        "false_alarm_rate": card.false_alarm_rate,
+        "would_hear": [each.model_dump(mode="json") for each in own.would_hear],
+        "would_hear_words": would_hear_text(own),
     }
 
 

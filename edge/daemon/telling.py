@@ -73,7 +73,7 @@ class Telling:
             clip = self._evidence.clip_name(event.id)
 
         payload = payloads.event_of(
-            self._origin, _heard(event), epoch=clock.utc(0.0), clip=clip, clock_synced=clock.synced()
+            self._origin, by_now(event), epoch=clock.utc(0.0), clip=clip, clock_synced=clock.synced()
         )
         self._publisher.event(source, payload)
         self._publisher.anomaly(source, event.kind != "closed")
@@ -106,7 +106,7 @@ class Telling:
             self._publisher.availability(source, not is_lost)
 
     def _tell_moment(self, moment: Moment) -> None:
-        moment = _heard(moment)
+        moment = by_now(moment)
         if (moment.provisional is None) != (self._provisional is None):
             known = moment.provisional
             words = "known well enough" if known is None else provisional_in_words(known.hours, known.of)
@@ -124,7 +124,7 @@ class Telling:
             self._publisher.state(self._origin.source, payload)
 
 
-def _heard(what: _Heard) -> _Heard:
+def by_now(what: _Heard) -> _Heard:
     """Return it with a time that is not later than now: a pipe or a folder may be read faster than it sounded."""
     now = time.monotonic()
     return replace(what, time=now) if what.time > now else what

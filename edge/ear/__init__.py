@@ -10,7 +10,7 @@ It compares nothing: what is normal is the judge's business.
 """
 
 from edge.ear.bands import DEAD_DB, QUIET_PER_DB, QUIET_ROWS, FloatArray, band_levels, band_statistics
-from edge.ear.ear import Ear
+from edge.ear.ear import Ear, level_dbfs
 from edge.ear.frontend import POWER_FLOOR, Features, Frontend, FrontendSettings, Samples
 from edge.ear.meter import Measurement, Meter
 from edge.ear.model import MOST_GRAPH_BYTES, Model
@@ -36,5 +36,6 @@ __all__ = [
     "Samples",
     "band_levels",
     "band_statistics",
+    "level_dbfs",
     "still_stretches",
 ]

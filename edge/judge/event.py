@@ -98,6 +98,11 @@ class EventDetector:
         return self._episode.id if self._episode else None
 
     @property
+    def spoken(self) -> Sequence[Surprise]:
+        """What each scale of the evidence says of the newest window; none where nothing is heard."""
+        return () if self.surprise is NOTHING else self._evidence.spoken
+
+    @property
     def held(self) -> float:
         """The least rate of false alarms, (0, 1], at which enough of the newest windows would open an episode."""
         enough = self.settings.on_delay.windows
@@ -131,9 +136,13 @@ class EventDetector:
         self._evidence.forget()
         self._latest = None
 
-    def believe(self, ordinary: Ordinary) -> None:
-        """Hold what comes against another belief of what is ordinary; the run's own past stays."""
+    def believe(self, ordinary: Ordinary, known_level: float | None = None) -> None:
+        """Hold what comes against another belief of what is ordinary; the run's own past stays.
+
+        known_level: log score up to which the machine's conditions are known to reach, if any is.
+        """
         self._evidence.ordinary = ordinary
+        self._evidence.known_level = known_level
 
     def acknowledge(self, episode: str | None = None) -> bool:
         """Note that a person knows of the open episode; whether it is the one that is meant (None: whichever)."""

@@ -128,8 +128,8 @@ def _scored(read: Sequence[Detector], clips: Sequence[Clip], domain: DomainRule)
     systems: list[System] = []
     skipped: list[str] = []
     for detector in read:
-        system, reasons = score_detector(detector, clips, domain, name=_name(detector, systems))
-        systems.append(system)
+        scored, reasons = score_detector(detector, clips, (domain,), name=_name(detector, systems))
+        systems.append(scored[domain])
         skipped += reasons
     for reason in skipped:
         log.warning("left out: %s", reason)

@@ -12,6 +12,8 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a wheel of this checkout and of all that it needs."""
     folder = tmp_path_factory.mktemp("wheels")
     root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(folder), f"{root}[web]"]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    pip = [sys.executable, "-m", "pip"]
+    pinned = ["--require-hashes", "--requirement", str(root / "systemd/requirements.txt")]
+    for command in (["download", "--dest", str(folder), *pinned], ["wheel", "--no-deps", "-w", str(folder), str(root)]):
+        subprocess.run([*pip, *command, "--quiet"], check=True, stdin=subprocess.DEVNULL)
     return folder
