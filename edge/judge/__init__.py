@@ -7,6 +7,7 @@
     fit          what normal means, from normal sound alone; `gaussian`, `folds` and `normal` are its parts
     ordinary     what normal sound is expected to score
     learning     and what it turned out to: what a machine just enrolled goes on learning
+    conditions   and where it came back from by itself, and so may be
     changes      known changes, laid over normal frames
     limits       from which strength on these are reported, and how soon
 

@@ -7,8 +7,9 @@ A fault stays. So the log score is averaged over several scales at once, and eac
 
 Recordings of one machine differ more from each other than minutes of one recording do. Who knows only the first belief
 has to wait for a loud fault; the second hears a small step. It is believed as far as it is informed (a Normal level and
-its posterior), and only of averages that another ordinary condition of this machine would hardly have. Both tails are
-Student's, so the answer is a probability: that ordinary sound would have had an average so high.
+its posterior), and only of averages that another ordinary condition of this machine would hardly have: by enrolment,
+and by the conditions that it is known to have come back from (edge/judge/conditions.py). All tails are Student's, so
+the answer is a probability: that ordinary sound would have had an average so high.
 
 What it remembers: for each scale at most 160 sums, whatever its length. A step is a few dozen additions, and two tail
 probabilities where an average is above what is believed.
