@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from benchmarks.measure import Table
 from edge import detector as detectors
 from edge.config import EventSettings
-from edge.detector import Detector, Judge, Line, Recording, enroll_windows, measure_normal, would_hear
+from edge.detector import Detector, Judge, Line, Recording, Recordings, enroll_windows, measure_normal, would_hear
 from edge.ear import Frontend, Samples
 from edge.judge import RANGES_DB, Changes, Kind, NormalWindows, Place, added_sound, band_of, log_score, places
 from edge.source import SAMPLE_RATE_HZ, read_samples
@@ -181,13 +181,13 @@ def table(base: Detector, machines: Iterator[Machine]) -> Table:
     rows, errors = list[list[str]](), list[list[float]]()
     for machine in machines:
         with tempfile.TemporaryDirectory() as folder:
-            detector, windows, paths = _enrolled(machine, base, Path(folder))
+            detector, windows, paths = enrolled(machine, base, Path(folder))
             section = detector.section(None)
             replays = quiet_replays(detector, machine)
             own = would_hear(
                 section,
                 windows,
-                paths,
+                Recordings(paths),
                 base.model,
                 base.plan,
                 EventSettings(),
@@ -207,13 +207,14 @@ def table(base: Detector, machines: Iterator[Machine]) -> Table:
     return Table(title, [*columns, "wait predicted, s", "wait, s"], rows, _note(np.array(errors)))
 
 
-def _enrolled(machine: Machine, base: Detector, folder: Path) -> tuple[Detector, NormalWindows, list[Path]]:
+def enrolled(machine: Machine, base: Detector, folder: Path) -> tuple[Detector, NormalWindows, list[Path]]:
+    """Return it enrolled on the network of `base`, in `folder`, with what was measured, and of which files."""
     for i, sound in enumerate(machine.learnt):
         soundfile.write(folder / f"normal_{i:03d}.wav", sound, SAMPLE_RATE_HZ)
     paths = sorted(folder.glob("*.wav"))
     windows = measure_normal(base.ear(), [Recording(path, str(path)) for path in paths])
     assert windows is not None
-    return enroll_windows(machine.name, windows, base, folder / "detector", recordings=paths), windows, paths
+    return enroll_windows(machine.name, windows, base, folder / "detector", sound=Recordings(paths)), windows, paths
 
 
 def _note(errors: NDArray[np.float64]) -> str:

@@ -9,6 +9,7 @@
     hearing      its sound, judged
     telling      what happened, told
     asked        what people ask of it, until its next sound
+    shown        what the page is shown of it; `paging`: the page, and what it may ask
 
 `happening` and `payloads` are what they give each other and the world. `notify` talks to systemd, and `allocator` keeps
 the heap small.

@@ -8,9 +8,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from edge.config import Config
 from edge.daemon.daemon import TICK_SECONDS, Daemon
+from edge.daemon.in_force import learnt_detectors
 from edge.daemon.notify import READY, STOPPING, notify, reloading, starting
 from edge.daemon.payloads import Record
 from edge.daemon.preparing import Preparation, foresee
@@ -89,7 +91,8 @@ class Service:
     def _make(self, cancelled: Callable[[], bool]) -> Daemon:
         config = self._read()
         detectors = self._trials.open([source.detector for source in config.sources], cancelled)
-        daemon = Daemon(config, detectors, self._on_record)
+        learnt = learnt_detectors(config, detectors, partial(self._trials.open, cancelled=cancelled))
+        daemon = Daemon(config, detectors, self._on_record, learnt=learnt, on_reload=self.reload)
         foresee(config, self._daemon.config if self._daemon else None)
         return daemon
 

@@ -13,17 +13,14 @@ _GLIBC: Final = ("2_28", "2_27", "2_26", "2_24", "2_17", "2_12", "2_5")
 
 
 def fill(folder: Path, python: str) -> None:
-    """Lay wheels for a Python, such as 3.13, on this machine's processor into a folder."""
+    """Lay wheels for a Python, such as 3.13, on this machine's processor into a folder: what an installation takes."""
     pip = [sys.executable, "-m", "pip", "--quiet"]
-    own = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if python == own:
-        _run([*pip, "wheel", "--wheel-dir", str(folder), f"{ROOT}[web]"])
-        return
-    _run([*pip, "wheel", "--no-deps", "--wheel-dir", str(folder), str(ROOT)])
-    (earshot,) = folder.glob("earshot-*.whl")
     platforms = [f"--platform=manylinux_{glibc}_{platform.machine()}" for glibc in _GLIBC]
-    its = [f"--python-version={python}", "--implementation=cp", *platforms, "--only-binary=:all:"]
-    _run([*pip, "download", *its, "--dest", str(folder), f"{earshot}[web]"])
+    another = [f"--python-version={python}", "--implementation=cp", *platforms, "--only-binary=:all:"]
+    pinned = ["--require-hashes", "--requirement", str(ROOT / "systemd/requirements.txt")]
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    _run([*pip, "download", *([] if python == own else another), "--dest", str(folder), *pinned])
+    _run([*pip, "wheel", "--no-deps", "--wheel-dir", str(folder), str(ROOT)])
 
 
 def _run(command: list[str]) -> None:
