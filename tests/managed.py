@@ -11,7 +11,7 @@ from typing import Final
 
 from tests.conftest import environment
 
-PATIENCE_SECONDS: Final = 60.0
+PATIENCE_SECONDS: Final = 200.0
 
 
 class Manager:
