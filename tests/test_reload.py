@@ -87,6 +87,7 @@ def test_no_configuration_harms_what_runs(config: Path, manager: Manager, tmp_pa
         config_of(tmp_path, source=f"{SOURCE}, section: fan/07"): "section fan/07 is not there",
         config_of(tmp_path, more="event: {score: mahalanobis}\n"): "event.score: mahalanobis: expected one of",
         config_of(tmp_path, more=f"metrics: {{port: {taken}}}\n"): f"metrics.port {taken}: Address already in use",
+        config_of(tmp_path, more=f"page: {{port: {taken}}}\n"): f"page.port {taken}: Address already in use",
         good.replace("port: 1", f"port: 1, username: x, password_file: {odd}"): "odd: is a folder: expected a regular",
         good.replace("port: 1", "port: 1, tls: {enabled: true, ca_file: /dev/zero}"): "/dev/zero: is a device",
     }
