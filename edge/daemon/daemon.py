@@ -89,7 +89,7 @@ class Daemon:
             notebook=Notes(state / "announced" if state else None),
         )
         self._notifier = Notifier(config.notify, config.node_name, state) if config.notify.url else None
-        opened = openers(config.sources)
+        opened = openers(config.sources, Notes(state / "heard" if state else None))
         self._history = _history(config)
         self._paging = Paging(config, self, on_reload)
         judged_by = {**{source.name: detectors[source.detector] for source in config.sources}, **(learnt or {})}
