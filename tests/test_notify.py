@@ -415,6 +415,16 @@ def test_what_waits_survives_the_process(tmp_path: Path) -> None:
         assert phone.asked[0].headers["x-sequence-id"] == event(2)["id"]
 
 
+def test_the_last_word_is_told_at_the_end() -> None:
+    with Phone(lambda handler: (time.sleep(0.2), respond(200)(handler))[1]) as phone:
+        notifier = Notifier(settings(phone.url), "hall", None)
+        notifier.start()
+        notifier.event(event(1))
+        notifier.event(event(1, "closed", reason="shutdown"))
+        notifier.close()
+    assert told(phone)[-1] == "pump: the alarm has ended, the device was stopped"
+
+
 def test_one_that_waited_says_that_it_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifiers, "LATE_SECONDS", 0.0)
     with Phone() as phone, notifying(phone) as notifier:
