@@ -20,6 +20,7 @@ import pytest
 
 from edge.config import NotifySettings, load
 from edge.errors import ConfigError
+from edge.page.bundle import without_secrets
 from edge.voice import notifier as notifiers
 from edge.voice import webhook
 from edge.voice.notice import Notice, of_event, of_sensor
@@ -235,6 +236,10 @@ def test_who_we_are_is_in_a_file_and_in_no_log(
     assert TOKEN not in caplog.text
     assert "cellar-7f3a" not in caplog.text
     assert phone.url.rsplit("/", 1)[0] in caplog.text
+
+
+def test_the_address_is_in_no_support_bundle() -> None:
+    assert "cellar" not in str(without_secrets({"notify": settings("https://ntfy.sh/cellar-7f3a").model_dump()}))
 
 
 @pytest.mark.parametrize("content", ["two\nlines", "tk\x00", "tök"])
