@@ -421,7 +421,11 @@ def test_what_waits_survives_the_process(tmp_path: Path) -> None:
 
 
 def test_the_last_word_is_told_at_the_end() -> None:
-    with Phone(lambda handler: (time.sleep(0.2), respond(200)(handler))[1]) as phone:
+    def slowly(handler: BaseHTTPRequestHandler) -> None:
+        time.sleep(0.2)  # so that both still wait when the end comes
+        respond(200)(handler)
+
+    with Phone(slowly) as phone:
         notifier = Notifier(settings(phone.url), "hall", None)
         notifier.start()
         notifier.event(event(1))
