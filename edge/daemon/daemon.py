@@ -158,9 +158,9 @@ class Daemon:
             if self._clips:
                 self._clips.close(CLIPS_SECONDS)
             self._publisher.health(self.health())
+            self._publisher.close()
             if self._notifier:
                 self._notifier.close()
-            self._publisher.close()
             if server is not None:
                 server.close()
         if self._failure is not None and none_is_left:
