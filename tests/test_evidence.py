@@ -18,7 +18,7 @@ from edge.config.settings import EvidenceSettings
 from edge.ear.frontend import Frontend, FrontendSettings
 from edge.memory import clips as evidence
 from edge.memory.clips import ClipStore, Evidence
-from edge.memory.picture import COLUMN_FRAMES, spectrogram
+from edge.memory.picture import COLUMN_FRAMES, Beside, spectrogram
 from edge.memory.shelf import MEGABYTE, write_whole
 from edge.source import Block
 from edge.source.block import Stretch
@@ -349,7 +349,7 @@ def frontend() -> Frontend:
 
 
 def picture_of(samples: NDArray[np.float32], frontend: Frontend, opened: float = 0, closed: float = 0) -> bytes:
-    picture = spectrogram(samples, frontend, opened_seconds=opened, closed_seconds=closed)
+    picture = spectrogram(samples, Beside(), opened_seconds=opened, closed_seconds=closed)
     assert picture is not None
     return picture
 
@@ -378,7 +378,7 @@ def test_a_picture_of_a_minute_is_small(frontend: Frontend, rng: np.random.Gener
 
 @pytest.mark.parametrize("samples", [np.zeros(5000, np.float32), np.zeros(0, np.float32)])
 def test_half_a_second_is_no_picture(frontend: Frontend, samples: NDArray[np.float32]) -> None:
-    assert spectrogram(samples, frontend, opened_seconds=0, closed_seconds=0) is None
+    assert spectrogram(samples, Beside(), opened_seconds=0, closed_seconds=0) is None
 
 
 def test_silence_is_a_picture_too(frontend: Frontend) -> None:
