@@ -178,7 +178,8 @@ UNKNOWN_PAST: Final = 1.7
 """Where nobody knows the past, depth and stand-out have to be so many times as much: healthy gears beat, too."""
 
 TRAIN_STANDS_OUT: Final = 4.5
-"""The same of slow blows, whose first four multiples all have to."""
+BETWEEN: Final = 1.5
+"""The same of slow blows, whose first four multiples all have to; and so many times what is half way between those."""
 
 SLOW_PER_SECOND: Final = 15.0
 PEAKED: Final = 1.5
@@ -356,7 +357,8 @@ def _train(part: int, new: NDArray[np.bool_], stands_out: FloatArray, now: Portr
     near = _around(stands_out, 1).max(axis=1)
     n = int(np.searchsorted(now.rates_hz, SLOW_PER_SECOND))
     least = np.min([near[: n * times : times] for times in (1, 2, 3, 4)], axis=0)
-    train = new[:n] & (least >= TRAIN_STANDS_OUT)
+    between = np.max([near[half * np.arange(n) // 2] for half in (3, 5)], axis=0)
+    train = new[:n] & (least >= TRAIN_STANDS_OUT) & (least >= BETWEEN * between)
     if not train.any():
         return None
     i = int(np.flatnonzero(train & (least >= 0.8 * least[train].max()))[0])
