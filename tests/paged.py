@@ -1,14 +1,15 @@
 """`earshot run` with a page, in a process of its own, and somebody who asks it: with any header, as attackers do."""
 
+import contextlib
 import http.client
 import json
 import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +30,8 @@ OWN: Final = {"X-Earshot": "page", "Content-Type": "application/json"}
 SOUND: Final = read_samples(next((DEMO / "recordings").glob("*.flac")))[
     : DETECTOR.plan.window_samples + 3 * HOP_SAMPLES
 ]
+AWAKE_SECONDS: Final = 2.0
+
 EVERY_WINDOW_IS_ABNORMAL: Final = "event: {threshold: 0.0, on_delay: {windows: 1, of: 1}}\n"
 
 
@@ -77,7 +80,7 @@ class Visitor:
             self.headers["Cookie"] = answer.headers["set-cookie"].split(";")[0]
         return answer
 
-    @contextmanager
+    @contextlib.contextmanager
     def watching(self, source: str = "pump") -> Iterator[Iterator[tuple[str, Any]]]:
         """Yield the messages of a stream as they come."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
@@ -112,6 +115,7 @@ class Paged:
     ) -> None:
         self.folder = folder
         self.port = free_port()
+        self._ended, self._writing = threading.Event(), threading.Lock()
         self._environment = environment or {}
         self.state = folder / "state"
         self._stderr = folder / "earshot.log"
@@ -133,9 +137,11 @@ class Paged:
                 env={**environment(), **self._environment},
             )
         self._wait_for("page: |no page")
+        threading.Thread(target=self._keep_it_awake, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended.set()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         self.process.communicate(timeout=20)
@@ -145,8 +151,15 @@ class Paged:
 
     def hear(self, samples: NDArray[np.float32] = SOUND) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(np.round(samples * 32_767).astype("<i2").tobytes())
-        self.process.stdin.flush()
+        with self._writing:
+            self.process.stdin.write(np.round(samples * 32_767).astype("<i2").tobytes())
+            self.process.stdin.flush()
+
+    def _keep_it_awake(self) -> None:
+        """A pipe from which nothing comes for ten seconds is lost, and the daemon ends with its last source."""
+        while not self._ended.wait(AWAKE_SECONDS):
+            with contextlib.suppress(OSError, ValueError):
+                self.hear(SOUND[:HOP_SAMPLES])
 
     def log(self) -> str:
         return self._stderr.read_text()

@@ -57,7 +57,10 @@ def test_now_tells_machine_microphone_and_broker_apart(visitor: Visitor) -> None
     assert (source["name"], source["title"]) == ("pump", None)
     assert source["state"]["status"] == "listening"
     assert source["state"]["episode"]
-    assert [scale["seconds"] for scale in source["state"]["scales"]] == [9.6]
+    window, *averages = source["state"]["scales"]
+    assert (window["seconds"], [scale["seconds"] for scale in averages]) == (9.6, [20, 60, 600, 3600])
+    assert window["near"] > 0
+    assert averages[-1] == {"seconds": 3600, "score": None, "near": None}  # it waits
     assert now["health"]["broker"]["connected"] is False
     assert "refused" in now["health"]["broker"]["reason"].lower()
 

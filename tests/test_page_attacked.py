@@ -191,9 +191,11 @@ def test_a_form_changes_nothing(inside: Visitor) -> None:
         assert inside.ask("/api/settings", "POST", b'{"shelve_minutes": 1}', headers).status == 415
 
 
-@pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:80", "", "localhost.evil.example", "[", "127.0.0.1.evil"]
-)
+STRANGE = ("evil.example", "evil.example:80", "", "localhost.evil.example", "[", "127.0.0.1.evil")
+OURS = ("localhost:80", "127.0.0.1", "192.168.7.7:8080", "[::1]:80", "pump.example", "PUMP.example")
+
+
+@pytest.mark.parametrize("host", STRANGE)
 def test_a_name_that_is_not_ours_is_sent_away(inside: Visitor, host: str) -> None:
     """A stranger's site may give its own name our address, after it was loaded (DNS rebinding)."""
     answer = inside.ask("/api/now", headers={"Host": host})
@@ -202,9 +204,7 @@ def test_a_name_that_is_not_ours_is_sent_away(inside: Visitor, host: str) -> Non
     assert b"sources" not in answer.body
 
 
-@pytest.mark.parametrize(
-    "host", ["localhost:80", "127.0.0.1", "192.168.7.7:8080", "[::1]:80", "pump.example", "PUMP.example"]
-)
+@pytest.mark.parametrize("host", OURS)
 def test_our_names_are_ours(inside: Visitor, host: str) -> None:
     assert inside.ask("/api/now", headers={"Host": host}).status == 200
 
@@ -299,16 +299,16 @@ def test_who_has_no_session_may_not_ask_for_ever(guarded: Paged) -> None:
     wait_until(lambda: stranger.ask("/api/session").status == 200)
 
 
-@pytest.mark.parametrize(
-    "garbage",
-    [
-        b"\x16\x03\x01\x02\x00" * 100,
-        b"GET / HTTP/9.9\r\n\r\n",
-        b"\0" * 100_000,
-        b"GET /" + b"a" * 100_000,
-        b"POST\r\n\r\n",
-    ],
+GARBAGE = (
+    b"\x16\x03\x01\x02\x00" * 100,
+    b"GET / HTTP/9.9\r\n\r\n",
+    b"\0" * 100_000,
+    b"GET /" + b"a" * 100_000,
+    b"POST\r\n\r\n",
 )
+
+
+@pytest.mark.parametrize("garbage", GARBAGE, ids=lambda garbage: repr(garbage[:12]))
 def test_what_is_no_http_is_no_news(guarded: Paged, inside: Visitor, garbage: bytes) -> None:
     before = guarded.log()
     with socket.create_connection(("127.0.0.1", guarded.port), timeout=10) as connection, contextlib.suppress(OSError):
@@ -364,9 +364,9 @@ def test_few_may_watch_and_the_place_of_who_left_is_free(guarded: Paged, inside:
 
 def test_the_password_is_asked_for_over_tls(tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    kind = ("-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-        + ["-subj", "/CN=localhost", "-keyout", str(key), "-out", str(certificate)],
+        ["openssl", "req", *kind, "-subj", "/CN=localhost", "-keyout", key, "-out", certificate],
         check=True,
         capture_output=True,
     )

@@ -121,6 +121,18 @@ class FrontDesk:
         found = self._of(source).alarms(threshold, since)
         return [(round(alarm.opened), round(alarm.closed)) for alarm in found]
 
+    def teach(self, source: str, minutes: float, condition: str | None) -> None:
+        """Begin to learn a machine."""
+        raise EarshotError(f"{source}: nothing can be learnt for {minutes:g} minutes of {condition} yet")
+
+    def taught(self, source: str) -> Record | None:
+        """Return how far that has come."""
+        return None
+
+    def tell_teacher(self, source: str, word: str) -> None:
+        """Say something to it."""
+        raise EarshotError(f"{source}: nothing is being learnt, and {word} means nothing")
+
     def configuration(self) -> Record:
         """Return the configuration as plain values."""
         return self._config.model_dump(mode="json")

@@ -6,7 +6,7 @@ from typing import Final
 from edge import clock
 from edge.daemon import payloads
 from edge.daemon.happening import Happening, Moment, Standing
-from edge.daemon.payloads import Origin
+from edge.daemon.payloads import Origin, Record
 from edge.daemon.telling import by_now
 from edge.detector import Judge
 from edge.page import Page
@@ -23,6 +23,7 @@ class Shown:
         self._feed = page.feed
         self._origin = origin
         self._judge = judge
+        self._seconds = judge.averages_seconds
         self._standing = Standing("waiting")
         self._due = 0.0
 
@@ -42,15 +43,24 @@ class Shown:
     def _show(self, moment: Moment) -> None:
         epoch = clock.utc(0.0)
         record = payloads.state_of(self._origin, self._standing, moment, epoch=epoch)
-        scales = self._judge.scales if self._standing.status == "listening" else []
+        listens = self._standing.status == "listening"
+        said = {seconds: (score, near) for seconds, score, near in self._judge.scales} if listens else {}
         self._feed.state(
             self._origin.source,
             {
                 **record,
                 "unix": round(epoch + moment.time, 3),
                 "scales": [
-                    {"seconds": seconds, "score": round(score, 4), "near": round(near, 3)}
-                    for seconds, score, near in scales
+                    _scale_of(seconds, *said.get(seconds, (None, None))) for seconds in self._seconds if listens
                 ],
             },
         )
+
+
+def _scale_of(seconds: float, score: float | None, near: float | None) -> Record:
+    """Return a scale of the evidence; None what one that waits does not say yet."""
+    return {
+        "seconds": seconds,
+        "score": None if score is None else round(score, 4),
+        "near": None if near is None else round(near, 3),
+    }

@@ -55,14 +55,12 @@ def routes(desk: Desk) -> list[Route]:
 
 def _history(device: Device, source: str, start: float, end: float, n_points: int) -> Record:
     minutes = device.minutes(source, NAMES)
-    when = minutes["time"]
-    over = partial(chart, start=start, end=end, n_points=n_points)
-    score = over(when, minutes["score"], low=minutes["score_low"], high=minutes["score_high"])
-    evidence, level, threshold = (over(when, minutes[name]) for name in ("evidence", "level_dbfs", "threshold"))
+    points = partial(chart, minutes["time"], start=start, end=end, n_points=n_points)
+    score = points(minutes["score"], low=minutes["score_low"], high=minutes["score_high"])
+    evidence, level, threshold = (points(minutes[name]) for name in ("evidence", "level_dbfs", "threshold"))
     return {
         "from": start,
         "to": end,
-        "oldest": float(when[0]) if when.size else None,
         "time": _plain(score.time),
         "minutes": score.minutes.tolist(),
         "score": _plain(score.mean),

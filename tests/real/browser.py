@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -73,7 +74,9 @@ class Tab:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._process.terminate()
+        with suppress(BrowserError):
+            self._session = None
+            self.call("Browser.close")
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:

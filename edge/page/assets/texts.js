@@ -43,6 +43,11 @@ export function moment(time) {
   return at.toDateString() === new Date().toDateString() ? clock(at) : `${day(at)}, ${clock(at)}`;
 }
 
+/** Return when it was, always with its day. */
+export function dated(time) {
+  return `${day(time)}, ${clock(time)}`;
+}
+
 /** Return how long something is, in the largest unit that fits. */
 export function span(seconds) {
   for (const [unit, size, digits] of [["hours", 3600, 1], ["minutes", 60, 0]]) {

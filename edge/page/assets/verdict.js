@@ -7,7 +7,7 @@ const UNUSUAL = 0.7; // of what opens an episode
 
 /** Return what is to be said of a source: { mood, word, sentence, machine, microphone }. */
 export function verdictOf(source) {
-  const name = source.title ?? source.name;
+  const name = capital(source.title ?? source.name);
   const state = source.state;
   if (!device.reachable) return said("deaf", "unreachable", name);
   if (!state) return said("unsure", "starting", name);
@@ -29,6 +29,11 @@ export function verdictOf(source) {
   }
   if (state.shelved_until) return said("unsure", "shelved", name, { until: clock(new Date(state.shelved_until)) });
   return state.evidence >= UNUSUAL ? said("watch", "unusual", name) : said("well", "well", name);
+}
+
+/** Return a name as it begins a sentence: `pump` is a topic, and `Pump` a machine. */
+function capital(name) {
+  return name.charAt(0).toLocaleUpperCase() + name.slice(1);
 }
 
 function said(mood, key, name, values = {}) {

@@ -1,7 +1,8 @@
 // Lines over time on a canvas, in the colours of the page: sharp on any screen, dark or light.
 
 const MARGIN = { left: 40, right: 8, top: 10, bottom: 22 };
-const STEPS_SECONDS = [30, 60, 120, 300, 600, 1800, 3600, 2 * 3600, 6 * 3600, 12 * 3600, 86400, 2 * 86400];
+const DAY_SECONDS = 86_400;
+const STEPS_SECONDS = [30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_200, DAY_SECONDS, 2 * DAY_SECONDS, 3 * DAY_SECONDS];
 
 export class Chart {
   #canvas;
@@ -25,6 +26,7 @@ export class Chart {
   /**
    * Draw. from, to: UNIX seconds. top, bottom: of the values. lines: [{ times, values, colour, area }], area: to the
    * values of another line. level: { value, colour }, a line across. spans: [{ from, to, colour }], behind all.
+   * plain: whether only the spans matter, and no values are written beside them.
    */
   draw(content) {
     this.#draw = content;
@@ -73,7 +75,8 @@ class Drawing {
 
   all() {
     for (const span of this.content.spans ?? []) this.span(span);
-    this.valueTicks();
+    if (!this.content.plain) this.valueTicks();
+    else this.frame();
     this.timeTicks();
     this.context.save();
     this.context.beginPath();
@@ -139,6 +142,11 @@ class Drawing {
     context.setLineDash([]);
   }
 
+  frame() {
+    this.context.strokeStyle = this.colour("line");
+    this.context.strokeRect(MARGIN.left, MARGIN.top, this.width, this.height);
+  }
+
   valueTicks() {
     const { context } = this;
     const { top, bottom, valueText = (value) => value } = this.content;
@@ -161,15 +169,17 @@ class Drawing {
     const { context } = this;
     const { from, to, timeText } = this.content;
     const fits = Math.max(2, Math.floor(this.width / 90));
-    const step = STEPS_SECONDS.find((each) => (to - from) / each <= fits) ?? 7 * 86400;
+    const step = STEPS_SECONDS.find((each) => (to - from) / each <= fits) ?? 7 * DAY_SECONDS;
     const shift = new Date(from * 1000).getTimezoneOffset() * 60;
     context.textAlign = "center";
     context.textBaseline = "alphabetic";
     context.fillStyle = this.colour("muted");
     for (let time = Math.ceil((from - shift) / step) * step + shift; time <= to; time += step) {
       const x = this.x(time);
-      if (x < MARGIN.left + 14 || x > MARGIN.left + this.width - 14) continue;
-      context.fillText(timeText(time, step), x, MARGIN.top + this.height + 16);
+      const text = timeText(time, step);
+      const half = context.measureText(text).width / 2;
+      if (x - half < 0 || x + half > MARGIN.left + this.width + MARGIN.right) continue;
+      context.fillText(text, x, MARGIN.top + this.height + 16);
     }
   }
 }

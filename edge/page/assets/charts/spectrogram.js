@@ -35,13 +35,12 @@ export class Spectrogram {
   constructor(canvas) {
     canvas.width = WIDTH;
     canvas.height = HEIGHT;
-    this.#context = canvas.getContext("2d", { alpha: false });
+    this.#context = canvas.getContext("2d");
     this.clear();
   }
 
   clear() {
-    this.#context.fillStyle = "rgb(0 0 4)";
-    this.#context.fillRect(0, 0, WIDTH, HEIGHT);
+    this.#context.clearRect(0, 0, WIDTH, HEIGHT);
     this.#loudest = null;
   }
 
@@ -59,7 +58,9 @@ export class Spectrogram {
 
   #draw(bytes, width) {
     const context = this.#context;
+    context.globalCompositeOperation = "copy"; // what was not heard stays empty
     context.drawImage(context.canvas, -width, 0);
+    context.globalCompositeOperation = "source-over";
     const low = this.#loudest - 2 * SPAN_DB;
     for (let band = 0; band < BANDS; band++) {
       const share = Math.min(Math.max((bytes[band] - low) / (2 * SPAN_DB), 0), 1);

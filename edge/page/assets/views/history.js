@@ -4,7 +4,7 @@ import { get } from "../api.js";
 import { Chart } from "../charts/chart.js";
 import { device } from "../device.js";
 import { h, say } from "../dom.js";
-import { clock, day, moment, number, t } from "../texts.js";
+import { clock, dated, day, moment, number, t } from "../texts.js";
 
 const WEEK = 7 * 86400;
 const LEAST_SECONDS = 20 * 60;
@@ -89,8 +89,8 @@ class History {
     say(
       this.summary,
       t("history.summary", {
-        from: moment(new Date(found.from * 1000)),
-        to: moment(new Date(found.to * 1000)),
+        from: dated(new Date(found.from * 1000)),
+        to: dated(new Date(found.to * 1000)),
         hours: number(found.minutes.reduce((sum, n) => sum + n, 0) / 60, 1),
         highest: number(found.score_high[highest], 2),
         when: moment(new Date(found.time[highest] * 1000)),
@@ -108,7 +108,7 @@ class Panel {
     this.name = name;
     this.canvas = h("canvas", { class: "chart tall", role: "img", tabindex: "0", "aria-describedby": "history-hint", "aria-label": t(`history.${name}_label`) });
     this.selection = h("div", { class: "selection", hidden: true });
-    const keys = name === "score" ? [["score", "mean"], ["range", "range"], ["threshold", "threshold"], ["alarm", "episodes"]] : [["score", "level_key"]];
+    const keys = name === "score" ? [["score", "mean"], ["range", "range"], ["limit", "threshold"], ["alarm", "episodes"]] : [["score", "level_key"]];
     this.element = h(
       "section",
       { class: "card", "aria-labelledby": `history-${name}` },

@@ -166,12 +166,14 @@ function fillScale(row, { seconds, score, near }) {
   const name = seconds < 15 ? t("now.newest") : t("now.last", { span: span(seconds) });
   say(row.querySelector(".name"), name);
   const track = row.querySelector(".track");
+  const waits = near === null;
   track.setAttribute("aria-label", name);
-  track.setAttribute("aria-valuenow", String(Math.min(near, FULL_SCALE)));
-  track.setAttribute("aria-valuetext", t("now.percent", { n: number(100 * near, 0) }));
+  track.setAttribute("aria-valuenow", String(Math.min(near ?? 0, FULL_SCALE)));
+  track.setAttribute("aria-valuetext", waits ? t("now.waits") : t("now.percent", { n: number(100 * near, 0) }));
   row.dataset.mood = near >= 1 ? "wrong" : near >= 0.7 ? "watch" : "well";
-  row.querySelector(".bar").style.width = `${(100 * Math.min(near, FULL_SCALE)) / FULL_SCALE}%`;
-  say(row.querySelector(".value"), number(score, 2));
+  row.classList.toggle("waits", waits);
+  row.querySelector(".bar").style.width = `${(100 * Math.min(near ?? 0, FULL_SCALE)) / FULL_SCALE}%`;
+  say(row.querySelector(".value"), waits ? t("now.waits") : number(score, 2));
 }
 
 function recent() {

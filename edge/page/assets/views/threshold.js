@@ -48,7 +48,7 @@ class Slider {
     this.source = source;
     this.settings = settings;
     this.own = source.own_threshold;
-    const now = source.threshold ?? this.own;
+    const now = (this.exact = source.threshold ?? this.own); // no step of the slider may be it
     this.input = h("input", { type: "range", id: "threshold-slider", min: 0, max: STEPS, step: 1, value: this.#placeOf(now), "aria-describedby": "threshold-says" });
     this.says = h("p", { id: "threshold-says", class: "says", "aria-live": "polite" });
     this.value = h("output", { for: "threshold-slider", class: "value" });
@@ -70,6 +70,7 @@ class Slider {
       settings.can_be_kept ? null : h("p", { class: "hint", text: t("settings.not_kept") }),
     );
     this.input.addEventListener("input", () => {
+      this.exact = null;
       this.#sayValue();
       clearTimeout(this.timer);
       this.timer = setTimeout(() => this.show(), 150);
@@ -77,7 +78,7 @@ class Slider {
   }
 
   get threshold() {
-    return this.own * LOWEST * (HIGHEST / LOWEST) ** (this.input.value / STEPS);
+    return this.exact ?? this.own * LOWEST * (HIGHEST / LOWEST) ** (this.input.value / STEPS);
   }
 
   #placeOf(threshold) {
@@ -104,7 +105,7 @@ class Slider {
       to: since + WEEK,
       bottom: 0,
       top: 1,
-      valueText: () => "",
+      plain: true,
       lines: [],
       spans: alarms.map(([from, to]) => ({ from: from - 60, to, colour: "wrong" })),
       timeText: (time) => day(new Date(time * 1000)),
