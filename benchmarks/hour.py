@@ -47,14 +47,15 @@ N_KINDS: Final = 6
 
 LIKE: Final[dict[str, Kind]] = {
     "imbalance": "tone",
-    "bearing": "impacts",
+    "bearing": "hiss",
     "cavitation": "hiss",
     "belt": "impacts",
     "leak": "hiss",
-    "chipped": "impacts",
+    "chipped": "hiss",
     "sticking": "impacts",
 }
-"""Which known change each fault of the simulator is most like."""
+"""Which known change each fault of the simulator is most like: blows that come faster than frames, 16 a second, are a
+hiss."""
 
 CHANGES: Final[tuple[Kind, ...]] = ("hiss", "tone", "impacts", "modulation")
 

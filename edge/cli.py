@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "score": "edge.commands.score",
     "enroll": "edge.commands.enroll",
     "check": "edge.commands.check",
+    "forget": "edge.commands.forget",
     "bench": "edge.commands.bench",
     "simulate": "trainer.simulator.command",
     "train": "trainer.commands.train",

@@ -115,6 +115,6 @@ def test_a_device_loads_no_torch_no_scipy_and_no_sound_card(module: str) -> None
 def test_every_command_of_the_design_is_there() -> None:
     from edge.cli import earshot
 
-    expected = ["run", "replay", "score", "enroll", "check", "bench", "simulate", "train", "export"]
+    expected = ["run", "replay", "score", "enroll", "check", "forget", "bench", "simulate", "train", "export"]
     expected += ["evaluate", "reproduce", "report"]
     assert earshot.list_commands(None) == expected  # type: ignore[arg-type]

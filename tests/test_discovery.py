@@ -97,8 +97,9 @@ def test_the_prefix_is_a_choice(value: str, prefix: str | None) -> None:
 
 
 def test_a_source_takes_what_config_yaml_says() -> None:
-    one, two = (len(json.dumps(discovery(*names, commands="on").payload())) for names in (["a"], ["a", "b"]))
-    assert two - one < 5_500
+    for commands, n_bytes in (("off", 3_500), ("on", 5_500)):
+        sizes = [len(json.dumps(discovery(*names, commands=commands).payload())) for names in (["a"], ["a", "b"])]
+        assert sizes[1] - sizes[0] < n_bytes
 
 
 # --- What was announced before ---

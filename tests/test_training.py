@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="torch: the train extra is not insta
 from edge import detector as detectors  # noqa: E402
 from edge.detector.golden import verify  # noqa: E402
 from edge.errors import ConfigError, EarshotError  # noqa: E402
-from export.bundle import export  # noqa: E402
+from export.bundle import export, export_texture  # noqa: E402
 from export.gate import check_runtime  # noqa: E402
 from tests.conftest import COMMAND  # noqa: E402
 from trainer.dataset import read_layout  # noqa: E402
@@ -225,6 +225,8 @@ def test_a_detector_alarms_by_the_score_of_its_recipe(run: Path, tmp_path: Path)
         verify(detectors.read(made.path))
         assert made.card.score == score
         assert f"threshold ({score})" in (made.path / "MODEL_CARD.md").read_text()
+    with pytest.raises(EarshotError, match="score confidence: expected fused, by which a texture is used"):
+        export_texture(tmp_path / "run", tmp_path / "texture", name="ear", false_alarm_rate=0.05)
 
 
 @pytest.mark.parametrize("start", [0, 7])

@@ -2,6 +2,7 @@
 
 from edge.config.settings import (
     CREDENTIAL,
+    HOME_ASSISTANT,
     SAMPLE_RATE_HZ,
     Config,
     EventSettings,
@@ -26,6 +27,7 @@ from edge.config.strict_yaml import Settings, load_settings
 
 __all__ = [
     "CREDENTIAL",
+    "HOME_ASSISTANT",
     "SAMPLE_RATE_HZ",
     "Config",
     "EventSettings",

@@ -11,7 +11,8 @@ from typing import Any
 from edge import __version__, clock
 from edge.daemon.happening import Commanded, Moment, Standing
 from edge.detector import Detector, Judge, Reading, Section, would_hear_text
-from edge.judge import Event, Provisional
+from edge.judge import Cause, Event, Provisional
+from edge.voice import cause_in_words
 
 Record = dict[str, Any]
 
@@ -48,6 +49,7 @@ def event_of(origin: Origin, event: Event, *, epoch: float, clip: str | None, cl
         "threshold": _rounded(event.threshold),
         "duration_s": round(event.duration_s, 3),
         "bands": [asdict(band) for band in event.bands],
+        "why": None if event.why is None else why_of(event.why),
         **({"reason": event.reason} if event.reason else {}),
         "acknowledged": event.acknowledged,
         "evidence": {**asdict(event.basis), "probability": float(f"{event.basis.probability:.3g}")},
@@ -56,6 +58,11 @@ def event_of(origin: Origin, event: Event, *, epoch: float, clip: str | None, cl
         "delayed": False,
         "clock_synced": clock_synced,
     }
+
+
+def why_of(cause: Cause) -> Record:
+    """Return a cause as it stands in an event: its numbers, and the sentence that a person would say."""
+    return {**asdict(cause), "sentence": cause_in_words(**asdict(cause))}
 
 
 def state_of(origin: Origin, standing: Standing, moment: Moment, *, epoch: float) -> Record:

@@ -84,6 +84,7 @@ class Telling:
             self._evidence.closed(event.id)
         # > episode opened: score 2.31 (threshold 3.70), for the last minute, against its enrolment
         why = f", {evidence_in_words(event.basis.seconds, event.basis.against)}" if event.kind == "opened" else ""
+        why += f": {payload['why']['sentence']}" if payload["why"] else ""
         log.warning(
             "%s: episode %s: score %.2f (threshold %.2f)%s", source, event.kind, event.score, event.threshold, why
         )

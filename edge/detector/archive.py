@@ -56,7 +56,8 @@ def readings_of(
     """
     line.reset()
     for samples in read_blocks(path, pickup, block_samples=block_samples, on_note=on_note):
-        yield from line.feed(samples)
+        for start in range(0, samples.size, BLOCK_SAMPLES):
+            yield from line.feed(samples[start : start + BLOCK_SAMPLES])
 
 
 def score_file(line: Line, path: Path, pickup: Pickup = AS_IT_IS) -> Mapping[ScoreName, float]:

@@ -279,6 +279,8 @@ def put_in_place(folder: Path, path: Path) -> None:
 
 
 def _old(path: Path) -> Path:
+    """Where the one before lies: beside the folder itself, also where `path` is a link to it."""
+    path = Path(os.path.realpath(path))
     return path.with_name(f"{path.name}.old")
 
 

@@ -13,6 +13,7 @@ from edge.ear import Frontend
 from edge.errors import ConfigError
 from edge.judge import (
     Band,
+    Cause,
     Event,
     EventDetector,
     Learner,
@@ -185,6 +186,10 @@ class Judge:
     def acknowledge(self, episode: str | None) -> bool:
         """Note that a person knows of the open episode; whether it is the one that is meant (None: whichever)."""
         return self._events.acknowledge(episode)
+
+    def explain(self, cause: Cause) -> None:
+        """Note what the open episode is, for what will be said of it."""
+        self._events.explain(cause)
 
     def shelve(self, until: float) -> Sequence[Event]:
         """Open no episode before `until`, and end one that is open; a time that has passed ends the shelving."""

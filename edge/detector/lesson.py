@@ -125,9 +125,9 @@ class Lesson:
         """Go on after what `take` returned in another life. Raises ValueError if that is nothing of this network's."""
         self._rows.extend(rows)
         self._taken = len(self._rows)
-        self._stretch = int(self._rows.column("file").max(initial=-1))
+        self._stretch = int(self._rows.column("stretch").max(initial=-1))
         levels, ends = self._rows.column("bands")[:, 0], self._rows.end_samples
-        anew = np.flatnonzero(np.diff(self._rows.column("file"), prepend=-1))
+        anew = np.flatnonzero(np.diff(self._rows.column("stretch"), prepend=-1))
         apart = np.concatenate([apart_of(own.tolist(), self._plan) for own in np.split(ends, anew[1:])])
         self._windows = list(levels[apart].copy())
         self._look()
@@ -178,7 +178,7 @@ class Lesson:
 
     def _stretches(self) -> list[tuple[str, int, int]]:
         """Return stretches of what was heard unbroken: name, first row, and the one after the last."""
-        file, ends = self._rows.column("file"), self._rows.end_samples
+        file, ends = self._rows.column("stretch"), self._rows.end_samples
         borders = [*np.flatnonzero(np.diff(file, prepend=-1)).tolist(), file.size]
         return [
             (f"{int(file[start])}#{i}", start + first, start + last)

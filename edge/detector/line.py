@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from edge.detector.folder import Detector
 from edge.detector.sections import Section
-from edge.ear import Ear, FloatArray, HopPlan, Measurement, Samples, band_levels
+from edge.ear import Ear, FloatArray, HopPlan, Measurement, Newest, Samples, as_pcm, band_levels
 from edge.errors import DetectorError, shown
 from edge.judge import Domain, ScoreName, Scorer
 
@@ -30,7 +30,9 @@ class Reading:
 class Line:
     """Samples to readings of one section: an `Ear` and a `Scorer`."""
 
-    def __init__(self, detector: Detector, section: Section) -> None:
+    def __init__(self, detector: Detector, section: Section, *, keeps_seconds: float = 0.0) -> None:
+        """keeps_seconds: of the newest sound itself, for who looks at it again (`sound_of`)."""
+        self._newest = Newest(round(keeps_seconds * detector.frontend.sample_rate_hz))
         self.ear = Ear(detector.model, detector.plan)
         self._scorer = Scorer(section.statistics)
         self._whose = f"{shown(detector.path)}: {section.card.name}"
@@ -42,6 +44,7 @@ class Line:
 
     def reset(self) -> None:
         """Forget the past, after every gap."""
+        self._newest.reset()
         self.ear.reset()
 
     def feed(self, samples: Samples) -> list[Reading]:
@@ -49,7 +52,12 @@ class Line:
 
         Raises DetectorError where a score is no number: NaN is neither above a threshold nor below it.
         """
+        self._newest.push(as_pcm(samples))
         return [self.score(measurement) for measurement in self.ear.feed(samples)]
+
+    def sound_of(self, reading: Reading, seconds: float) -> Samples | None:
+        """Return the newest sound of a window, (seconds * 16000,), float32; None where so much of it is not kept."""
+        return self._newest.before(reading.end_sample, round(seconds * self.plan.frontend.sample_rate_hz))
 
     def score(self, heard: Measurement) -> Reading:
         """Return the reading of one window that was measured already; raises as `feed` does."""

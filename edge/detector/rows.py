@@ -26,7 +26,7 @@ class Part:
     trained_on: bool
 
 
-_TYPES: Final = {"texture": np.float16, "end_sample": np.int64, "file": np.int64}
+_TYPES: Final = {"texture": np.float16, "end_sample": np.int64, "stretch": np.int64}
 """Of columns; the others are float32. Of textures half the memory of two days, for a thousandth of a value."""
 
 
@@ -47,14 +47,14 @@ class Rows:
         """Where each window ends, (n,): a view, not to be held while rows are appended."""
         return self._columns["end_sample"][: self._n]
 
-    def append(self, heard: Measurement, file: int = -1) -> None:
+    def append(self, heard: Measurement, stretch: int = -1) -> None:
         row: dict[str, NDArray[Any]] = {
             "embedding": heard.embedding,
             "texture": heard.texture.astype(np.float16),
             "logits": heard.logits,
             "bands": heard.bands,
             "end_sample": np.array(heard.end_sample, np.int64),
-            "file": np.array(file, np.int64),
+            "stretch": np.array(stretch, np.int64),
         }
         if not self._columns:
             self._columns = {name: np.empty((0, *value.shape), value.dtype) for name, value in row.items()}
@@ -122,7 +122,7 @@ class Rows:
             apart=np.array([apart for own in ends for apart in apart_of(own.tolist(), plan)]),
             trained_on=np.array([part.trained_on for part in parts])[index],
             series=np.concatenate([[0], np.cumsum(broken)]).astype(np.int64),
-            place=np.stack([self._columns["file"], self.end_samples], axis=1),
+            place=np.stack([self._columns["stretch"], self.end_samples], axis=1),
         )
 
     def _resize(self, n: int) -> None:

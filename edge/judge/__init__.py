@@ -10,10 +10,12 @@
     condition    a mean more, for another load, season or place
     ordinary     what normal sound is expected to score
     learning     and what it turned out to: what a machine just enrolled goes on learning
+    conditions   and where it came back from by itself, and so may be
     changes      known changes, laid over normal frames
     limits       from which strength on these are reported, and how soon
     hindsight    what another threshold would have told of the last days
     drift        what changes over weeks
+    why          what the newest sound has that ordinary sound has not
 
 `calibration` turns that into thresholds that promise so many false alarms a week.
 """
@@ -59,11 +61,13 @@ from edge.judge.scorer import (
 from edge.judge.sensor import SensorHealth
 from edge.judge.soundcheck import Advice, check_sound, gain_moved
 from edge.judge.states import IDLE, RUNNING, States, find_states
+from edge.judge.why import PORTRAIT_SECONDS, Cause, CauseKind, Portrait, Usual, cause_of, portrait
 
 __all__ = [
     "DOMAINS",
     "IDLE",
     "MIN_WINDOWS",
+    "PORTRAIT_SECONDS",
     "PRIOR",
     "RANGES_DB",
     "RUNNING",
@@ -74,6 +78,8 @@ __all__ = [
     "Alarm",
     "Band",
     "Calibration",
+    "Cause",
+    "CauseKind",
     "Change",
     "Changes",
     "Domain",
@@ -91,6 +97,7 @@ __all__ = [
     "Observed",
     "Ordinary",
     "Place",
+    "Portrait",
     "Prior",
     "Provisional",
     "RateCurve",
@@ -106,11 +113,13 @@ __all__ = [
     "Surprise",
     "TooLittleSoundError",
     "Trial",
+    "Usual",
     "add_condition",
     "added_sound",
     "alarms_at",
     "at_level",
     "band_of",
+    "cause_of",
     "check_sound",
     "confidence",
     "counting_keys",
@@ -138,6 +147,7 @@ __all__ = [
     "openings",
     "ordinary_of",
     "places",
+    "portrait",
     "quantities",
     "rarest",
     "rarity",

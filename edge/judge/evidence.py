@@ -7,8 +7,9 @@ A fault stays. So the log score is averaged over several scales at once, and eac
 
 Recordings of one machine differ more from each other than minutes of one recording do. Who knows only the first belief
 has to wait for a loud fault; the second hears a small step. It is believed as far as it is informed (a Normal level and
-its posterior), and only of averages that another ordinary condition of this machine would hardly have. Both tails are
-Student's, so the answer is a probability: that ordinary sound would have had an average so high.
+its posterior), and only of averages that another ordinary condition of this machine would hardly have: by enrolment,
+and by the conditions that it is known to have come back from (edge/judge/conditions.py). All tails are Student's, so
+the answer is a probability: that ordinary sound would have had an average so high.
 
 What it remembers: for each scale at most 160 sums, whatever its length. A step is a few dozen additions, and two tail
 probabilities where an average is above what is believed.
@@ -160,7 +161,7 @@ class Evidence:
             return NOTHING
         variance = self.deviation**2
         self.spoken = tuple(
-            self._of_scale(scale, past, average, variance * scale.variance_share)
+            self._of_scale(scale, past, average, variance)
             for (scale, past), average in zip(scales, self.averages, strict=True)
             if average is not None
         )
@@ -191,12 +192,12 @@ class Evidence:
         pooled = (own.freedom * own.deviation**2 + independent * past.square) / (own.freedom + independent)
         return min(math.sqrt(pooled), self._most_deviation)
 
-    def _of_scale(self, scale: Scale, past: "_Past", average: float, spread: float) -> Surprise:
-        """spread: the variance of such an average within a run."""
-        ordinary = self.ordinary
+    def _of_scale(self, scale: Scale, past: "_Past", average: float, hop_variance: float) -> Surprise:
+        """hop_variance: the square of `deviation`, which all scales share."""
+        ordinary, spread = self.ordinary, hop_variance * scale.variance_share
         machine = self._tail_of_machine(average, spread) / (1 - STEP_SHARE)
         found = Surprise(min(1.0, machine), scale, False, average, ordinary.level)
-        level, variance = self._run_belief(past)
+        level, variance = self._run_belief(past, hop_variance)
         if self._trusted(past).weight < WINDOW_HOPS or average <= level:
             return found
         if self._may_be_a_change(average, level, spread):
@@ -222,7 +223,7 @@ class Evidence:
 
         A step is let pass only where both would: what was there when the machine was learnt is no proof that it may.
         """
-        beliefs = {self._enrolled, self.ordinary}
+        beliefs = (self.ordinary,) if self.ordinary is self._enrolled else (self._enrolled, self.ordinary)
         return all(
             _after_a_change(belief, average, run_level, spread)
             > self._change_rate * (1 - (1 - KNOWN_CHANGE) * belief.trust)
@@ -235,12 +236,12 @@ class Evidence:
             return 0.0
         return _tail(average, self.known_level, LEAST_BETWEEN**2 + spread, self.ordinary.level_freedom)
 
-    def _run_belief(self, past: "_Past") -> tuple[float, float]:
+    def _run_belief(self, past: "_Past", hop_variance: float) -> tuple[float, float]:
         """Return mean and variance of this run's level: the machine's is the prior."""
         ordinary, past = self.ordinary, self._trusted(past)
         if past.weight < WINDOW_HOPS:
             return ordinary.level, ordinary.level_deviation**2
-        error = self.deviation**2 * variance_of_mean(past.weight)
+        error = hop_variance * variance_of_mean(past.weight)
         trust = ordinary.level_deviation**2 / (ordinary.level_deviation**2 + error)
         return ordinary.level + trust * (past.level - ordinary.level), trust * error
 
@@ -255,8 +256,9 @@ class Evidence:
         return None if self._minute_at is None else self._pasts[self._minute_at]
 
     def _clipped(self, score: float) -> float:
-        level, variance = self._run_belief(self._pasts[0])
-        reach = CLIP_DEVIATIONS * math.sqrt(variance + self.deviation**2)
+        hop_variance = self.deviation**2
+        level, variance = self._run_belief(self._pasts[0], hop_variance)
+        reach = CLIP_DEVIATIONS * math.sqrt(variance + hop_variance)
         return min(max(score, level - reach), level + reach)
 
 

@@ -9,8 +9,8 @@ minute that is rarer. How this differs from a replay:
     closes   when a minute is no longer rare enough, where a replay asks whether the sound is nearer to ordinary and
              then begins its averages anew: what a replay tells as two episodes with a minute between is one here
 
-Against replays at thresholds other than the one in force: no episode missed, up to a quarter fewer counted at loose
-ones (tests/test_hindsight.py).
+Against replays at thresholds other than the one in force no episode is missed, and at loose ones up to a quarter fewer
+are counted (tests/test_hindsight.py).
 """
 
 from collections.abc import Sequence

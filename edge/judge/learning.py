@@ -11,8 +11,9 @@ enrolment's belief is the prior of both. As it hears more, the belief tightens.
 **A fault must not be learnt.** Nobody can tell a fault that is there from the first hour, or one that takes a week to
 come, from a machine that enrolment has caught on a good day. So what is heard may make the judge as strict as it likes;
 laxer it never gets: no spread above enrolment's, a level up by one deviation of it at most, and at every scale the
-average that is reported is never above the one of enrolment. Whatever it was fed, and whatever stood in the file that
-its memory was read from.
+average that is reported against enrolment is never above what it was. Whatever it was fed, and whatever stood in the
+file that its memory was read from. All that it learns to let pass are steps against the run's own past, as high as the
+machine was before and came down from by itself (edge/judge/conditions.py).
 """
 
 import math

@@ -20,6 +20,7 @@ from edge.voice.broker import Broker
 from edge.voice.control import Acknowledge, Command, CommandError, Shelve, Threshold
 from edge.voice.credentials import CERTIFICATE_NOT_YET_VALID, check_credentials, in_words, password_in, tls_context
 from edge.voice.dialect import Dialect, Terms, version_name
+from edge.voice.discovery import announcement_topic
 from edge.voice.message import as_json
 from edge.voice.metrics import Snapshot, SourceSnapshot, Stopwatch
 from edge.voice.notice import of_check
@@ -28,7 +29,7 @@ from edge.voice.outbox import Outbox
 from edge.voice.publisher import Publisher
 from edge.voice.topics import Topics
 from edge.voice.webhook import Webhook
-from edge.voice.words import evidence_in_words, provisional_in_words
+from edge.voice.words import cause_in_words, evidence_in_words, provisional_in_words
 
 __all__ = [
     "CERTIFICATE_NOT_YET_VALID",
@@ -48,7 +49,9 @@ __all__ = [
     "Threshold",
     "Topics",
     "Webhook",
+    "announcement_topic",
     "as_json",
+    "cause_in_words",
     "check_credentials",
     "evidence_in_words",
     "in_words",
