@@ -181,7 +181,7 @@ def table(base: Detector, machines: Iterator[Machine]) -> Table:
     rows, errors = list[list[str]](), list[list[float]]()
     for machine in machines:
         with tempfile.TemporaryDirectory() as folder:
-            detector, windows, paths = _enrolled(machine, base, Path(folder))
+            detector, windows, paths = enrolled(machine, base, Path(folder))
             section = detector.section(None)
             replays = quiet_replays(detector, machine)
             own = would_hear(
@@ -207,7 +207,8 @@ def table(base: Detector, machines: Iterator[Machine]) -> Table:
     return Table(title, [*columns, "wait predicted, s", "wait, s"], rows, _note(np.array(errors)))
 
 
-def _enrolled(machine: Machine, base: Detector, folder: Path) -> tuple[Detector, NormalWindows, list[Path]]:
+def enrolled(machine: Machine, base: Detector, folder: Path) -> tuple[Detector, NormalWindows, list[Path]]:
+    """Return it enrolled on the network of `base`, in `folder`, with what was measured, and of which files."""
     for i, sound in enumerate(machine.learnt):
         soundfile.write(folder / f"normal_{i:03d}.wav", sound, SAMPLE_RATE_HZ)
     paths = sorted(folder.glob("*.wav"))

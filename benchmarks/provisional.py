@@ -2,8 +2,9 @@
 
 Simulated machines are enrolled on DETECTOR from a quarter of an hour. Then days go by, with a fault that grows from
 nothing to all there is of it over 1, 3 or 7 of them, with one that is there from the first minute, and with none. Each
-is heard twice, with `event.learning` off and on, where the machine's condition stays, and where it changes. Reported is
-a fault by the first episode that the same days without it have not.
+is heard twice, with `event.learning` off and on, where the machine's condition stays, and where it changes. There,
+faults also come half a day before the end of the days without one: what was learnt of the conditions must not hide
+them. Reported is a fault by the first episode that the same days without it have not.
 
 The scores are measured, the days are put together of them: `SCENES` recordings of a machine are scored at each of
 `SEVERITIES`, and as the same recording sounds the same but for the fault, every severity between is had by
@@ -12,7 +13,9 @@ wanders slowly. Minutes of simulation a machine; what was scored is kept in `--f
 """
 
 import argparse
+import copy
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -55,8 +58,11 @@ ALIKE_HOURS: Final = 0.25
 """An episode that opens so near to one of the same days without the fault is not the fault's."""
 
 STAYS_DAYS: Final = 1.0
+LAST_DAYS: Final = 0.5
 
 LEARNING: Final = ("off", "until_promised")
+
+_FROM_LOUD: Final = SEVERITIES[:0:-1]
 
 Kind = Literal["stays", "changes"]
 Rows = list[list[str]]
@@ -104,22 +110,26 @@ class Heard:
     """What became of it.
 
     hours, bases      when each episode opened, and by what evidence
-    learnt_hours, threshold  at the end
+    hops_within       hops of each day that lay in an episode
     """
 
     hours: Sequence[float]
     bases: Sequence[str]
-    learnt_hours: float
-    threshold: float
+    hops_within: Counter[int]
 
 
-def hear(machine: Machine, scores: DoubleArray, learning: str, expected_hours: Sequence[float] | None = None) -> Heard:
-    """Carry log scores through the judge of a live source: to their end, or to the first episode not expected."""
+def judge_of(machine: Machine, learning: str) -> Judge:
+    """Return the judge of a live source, which has heard nothing yet."""
     settings = EventSettings.model_validate({"learning": learning})
-    judge = Judge(settings, machine.detector, machine.detector.section(None), learns=True)
-    hours, bases = list[float](), list[str]()
-    for i, score in enumerate(np.exp(scores).tolist()):
+    return Judge(settings, machine.detector, machine.detector.section(None), learns=True)
+
+
+def hear(judge: Judge, scores: DoubleArray, expected_hours: Sequence[float] | None = None, *, first: int = 0) -> Heard:
+    """Carry log scores, from hop `first` on, through a judge: to their end, or to the first episode not expected."""
+    hours, bases, within = list[float](), list[str](), Counter[int]()
+    for i, score in enumerate(np.exp(scores[first:]).tolist(), first):
         opened = [each for each in judge.weigh(score, i * HOP_SECONDS) if each.kind == "opened"]
+        within[i // DAY_HOPS] += judge.episode is not None
         for event in opened:
             now = i * HOP_SECONDS / 3600
             if expected_hours is None or all(abs(now - one) > ALIKE_HOURS for one in expected_hours):
@@ -127,13 +137,13 @@ def hear(machine: Machine, scores: DoubleArray, learning: str, expected_hours: S
                 bases.append(f"{event.basis.seconds:g} s, {event.basis.against}")
         if hours and expected_hours is not None:
             break
-    return Heard(hours, bases, judge.learnt.hours if judge.learnt else 0.0, judge.threshold)
+    return Heard(hours, bases, within)
 
 
 def tables(machines: Sequence[Machine], kinds: Sequence[Kind], normal_days: float) -> list[Table]:
     """Return what was reported, and what was not."""
     rows = [_days_of(machine, kind, normal_days) for machine in machines for kind in kinds]
-    grows, stays, normal = ([row for each in rows for row in each[i]] for i in range(3))
+    grows, stays, normal, later = ([row for each in rows for row in each[i]] for i in range(4))
     both = [f"learning {learning}" for learning in LEARNING]
     head = ["machine", "condition"]
     return [
@@ -141,8 +151,13 @@ def tables(machines: Sequence[Machine], kinds: Sequence[Kind], normal_days: floa
         Table(f"A fault from the first minute on, {STAYS_DAYS:g} days", [*head, "severity", *both], stays),
         Table(
             f"{normal_days:g} days of normal sound",
-            [*head, "learning", "episodes", "h learnt", "threshold"],
+            [*head, "learning", "episodes by day", "part of the day in one", "h learnt", "threshold"],
             normal,
+        ),
+        Table(
+            f"A fault after {normal_days - LAST_DAYS:g} days without one, within {LAST_DAYS:g} days",
+            [*head, "severity", *both],
+            later,
         ),
     ]
 
@@ -175,27 +190,56 @@ def _reported(ordinary: Ordinary, rate: float, hops: int) -> float:
     return ordinary.threshold(rate * (1 - STEP_SHARE), hops)
 
 
-def _days_of(machine: Machine, kind: Kind, normal_days: float) -> tuple[Rows, Rows, Rows]:
-    """Return the rows of the three tables, and print them as they come."""
-    grows, stays, normal = list[list[str]](), list[list[str]](), list[list[str]]()
+def _days_of(machine: Machine, kind: Kind, normal_days: float) -> tuple[Rows, Rows, Rows, Rows]:
+    """Return the rows of the four tables, and print them as they come."""
+    grows, stays, normal, later = Rows(), Rows(), Rows(), Rows()
 
-    def add(rows: list[list[str]], *cells: str) -> None:
+    def add(rows: Rows, *cells: str) -> None:
         rows.append([machine.name, kind, *cells])
         print("|", " | ".join(rows[-1]), "|", flush=True)
 
     false = {learning: [] for learning in LEARNING} if kind == "stays" else dict[str, Sequence[float]]()
+    later_of = dict[str, list[str]]()
     for learning in LEARNING if kind == "changes" else ():
-        heard = hear(machine, machine.days(normal_days, np.zeros_like, kind), learning)
-        false[learning] = heard.hours
-        add(normal, learning, str(len(heard.hours)), f"{heard.learnt_hours:.1f}", f"{heard.threshold:.2f}")
+        judge, x = judge_of(machine, learning), machine.days(normal_days, np.zeros_like, kind)
+        turn = round((normal_days - LAST_DAYS) * DAY_HOPS)
+        before, known, last = hear(judge, x[:turn]), copy.deepcopy(judge), hear(judge, x, first=turn)
+        learnt = f"{judge.learnt.hours:.1f}" if judge.learnt else "0"
+        add(normal, learning, *_by_day([before, last], normal_days), learnt, f"{judge.threshold:.2f}")
+        false[learning] = [*before.hours, *last.hours]
+        later_of[learning] = _late(machine, known, normal_days, turn, last.hours)
+    for severity, *cells in zip(_FROM_LOUD, *later_of.values(), strict=True) if later_of else ():
+        add(later, f"{severity:g}", *cells)
     for days in (1, 3, 7):
         x = machine.days(days, partial(_growing, days=days), kind)
-        found = [_grown(hear(machine, x, learning, false[learning]), days) for learning in LEARNING]
+        found = [_grown(hear(judge_of(machine, learning), x, false[learning]), days) for learning in LEARNING]
         add(grows, str(days), *found[0], *found[1])
-    for severity in reversed(SEVERITIES[1:]):
+    for severity in _FROM_LOUD:
         x = machine.days(STAYS_DAYS, partial(_staying, severity=severity), kind)
-        add(stays, f"{severity:g}", *(_first(hear(machine, x, learning, false[learning])) for learning in LEARNING))
-    return grows, stays, normal
+        add(stays, f"{severity:g}", *(_first(hear(judge_of(machine, one), x, false[one])) for one in LEARNING))
+    return grows, stays, normal, later
+
+
+def _by_day(heard: Sequence[Heard], n_days: float) -> tuple[str, str]:
+    """Return how many episodes opened on each day, and what part of it lay in one."""
+    days = range(math.ceil(n_days))
+    opened = Counter(int(hour // 24) for each in heard for hour in each.hours)
+    within = sum((each.hops_within for each in heard), Counter[int]())
+    return ", ".join(str(opened[day]) for day in days), ", ".join(f"{within[day] / DAY_HOPS:.0%}" for day in days)
+
+
+def _late(machine: Machine, judge: Judge, n_days: float, first: int, without: Sequence[float]) -> list[str]:
+    """Return of each of `_FROM_LOUD` whether it is reported from hop `first` on, by a judge that has heard the others.
+
+    without: hours of the episodes that the same days have without a fault.
+    """
+    found = list[str]()
+    for severity in _FROM_LOUD:
+        x = machine.days(n_days, partial(_staying, severity=severity), "changes")
+        heard = hear(copy.deepcopy(judge), x, without, first=first)
+        after = heard.hours[0] - first * HOP_SECONDS / 3600 if heard.hours else math.inf
+        found.append(f"{after:.2f} h: {heard.bases[0]}" if heard.hours else "never")
+    return found
 
 
 def _growing(day: DoubleArray, *, days: float) -> DoubleArray:

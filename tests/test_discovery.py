@@ -16,7 +16,7 @@ from edge.voice import herald
 from edge.voice.discovery import PLATFORMS, Discovery
 from edge.voice.herald import Herald
 from edge.voice.publisher import Publisher
-from edge.voice.retained import Retained
+from edge.voice.retained import Retained, Worth
 from edge.voice.topics import Topics
 from tests.fakebroker import PUBLISH, SUBSCRIBE, FakeBroker, Packet, publish
 from tests.real.mosquitto import wait_until
@@ -29,9 +29,9 @@ def settings(**more: object) -> MqttSettings:
     return MqttSettings.model_validate({"host": "broker.invalid", **more})
 
 
-def discovery(*sources: str, pictures: bool = True, **more: object) -> Discovery:
+def discovery(*sources: str, pictures: object = True, **more: object) -> Discovery:
     mqtt = settings(**more)
-    return Discovery(mqtt, Topics(mqtt.topic_prefix, "hall", sources or ["pump"]), "hall", pictures=pictures)
+    return Discovery(mqtt, Topics(mqtt.topic_prefix, "hall", sources or ["pump"]), "hall", pictures=bool(pictures))
 
 
 def entities(payload: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -97,8 +97,9 @@ def test_the_prefix_is_a_choice(value: str, prefix: str | None) -> None:
 
 
 def test_a_source_takes_what_config_yaml_says() -> None:
-    one, two = (len(json.dumps(discovery(*names, commands="on").payload())) for names in (["a"], ["a", "b"]))
-    assert two - one < 5_500
+    for commands, n_bytes in (("off", 3_500), ("on", 5_500)):
+        sizes = [len(json.dumps(discovery(*names, commands=commands).payload())) for names in (["a"], ["a", "b"])]
+        assert sizes[1] - sizes[0] < n_bytes
 
 
 # --- What was announced before ---
@@ -112,7 +113,7 @@ def said_of(sources: list[str], notes: Notes, **more: object) -> dict[str, Any]:
     Herald(announced, frozenset(sources), retained, notes).open()
     notes.close(5)
     said = {}
-    while (message := retained.next(lambda _: True, most=herald.Worth.PICTURE)) is not None:
+    while (message := retained.next(lambda _: True, most=Worth.PICTURE)) is not None:
         assert message.retain
         said[message.topic] = json.loads(message.text) if message.text else ""
     return said

@@ -15,7 +15,8 @@ from edge.commands.options import (
     false_alarms_per_week_option,
     pickup_options,
 )
-from edge.daemon import Enrolment, conditions_of
+from edge.config import load
+from edge.daemon import Enrolment, called_normal, conditions_of
 from edge.detector import (
     Detector,
     Promise,
@@ -40,6 +41,9 @@ from edge.source import Pickup, find_audio
 @click.option("--from", "folder", type=click.Path(path_type=Path), help="Recordings of normal sound.")
 @click.option("--device", help="A microphone, as `device` of a config names it, instead of recordings.")
 @click.option("--source", "source", help="A source of --config, instead of recordings.")
+@click.option(
+    "--relearn", is_flag=True, help="Learn the episodes of --source that a person called normal; nothing else."
+)
 @click.option("--minutes", type=float, help="Of the running machine to listen to.  [default: 30; 5 for a domain]")
 @click.option(
     "--domain",
@@ -69,6 +73,7 @@ def command(
     folder: Path | None,
     device: str | None,
     source: str | None,
+    relearn: bool,
     minutes: float | None,
     domain: str | None,
     condition: str | None,
@@ -86,7 +91,7 @@ def command(
     Of recordings (--from), of a source of a configuration (--config --source), or else of a microphone, the default
     one or --device: it is checked first, and what was heard is kept as numbers beside OUTPUT, so that the next call
     goes on where this one was stopped. With --domain target NAME is the machine of the detector, which learns another
-    condition.
+    condition. What a person called normal on the page is learnt with --relearn, and by each enrolment in the daemon.
 
     Recordings whose names or folders call them a fault or a test are left out, and several machines are not learned as
     one, unless --all is given. The detector remembers channel and gain.
@@ -98,11 +103,13 @@ def command(
     base = detectors.read(detector_path)
     verify(base)
     added = _condition(base, name, domain, condition)
-    if output is None and added is None:
+    if output is None and added is None and not relearn:
         raise click.UsageError("--output is missing: expected the folder to write")
     output = output or detector_path
     promise = Promise(base.card.false_alarm_rate, false_alarms_per_week, event_settings(config_path))
-    if folder is not None:
+    if relearn:
+        made = _relearnt(base, config_path, source, output, promise)
+    elif folder is not None:
         recordings = find_audio(folder) if take_all else _normal(folder)
         if added is None:
             made = enroll(name, recordings, base, output, promise, pickup, limits=limits)
@@ -150,6 +157,16 @@ def _taught(
         raise EarshotError(f"{condition}: {missing if windows else 'no windows'} of normal sound")
     sound = Recordings(recordings, pickup) if limits else None
     return teach(base, [(condition, windows)], output, promise, sound)
+
+
+def _relearnt(base: Detector, config_path: Path | None, source: str | None, output: Path, promise: Promise) -> Detector:
+    if config_path is None or source is None:
+        raise click.UsageError("--relearn: expected --config and --source, whose episodes are meant")
+    state = load(config_path).state_path
+    normal = called_normal(state, source, base) if state else []
+    if not normal:
+        raise EarshotError(f"{source}: no episode was called normal since: expected one, of this network")
+    return teach(base, normal, output, promise)
 
 
 def _tell(made: Detector, output: Path, false_alarms_per_week: float | None, as_json: bool) -> None:

@@ -2,14 +2,19 @@
 
     daemon       makes the parts, starts them, says how they are, ends them in order
     service      a daemon until it is told to stop, and a new one at each reload
+    preparing    where the next one is made, so that nobody waits for it
     opening      sources by their settings
     listener     one source, and the rooms that its sound goes through:
     lasting      its life: opened, lost, opened again
     hearing      its sound, judged
     telling      what happened, told
     asked        what people ask of it, until its next sound
+<<<<<<< HEAD
     school       what a person has sources learn: each a `teaching`, with an enrolment (`enrolling`); `in_force` finds
                  what was learnt
+=======
+    shown        what the page is shown of it; `paging`: the page, and what it may ask
+>>>>>>> main
 
 `happening` and `payloads` are what they give each other and the world. `notify` talks to systemd, and `allocator` keeps
 the heap small.
@@ -17,6 +22,7 @@ the heap small.
 
 from edge.daemon.allocator import keep_freed_memory, keep_one_small_heap
 from edge.daemon.enrolling import Enrolment, conditions_of, record_of
+from edge.daemon.numbering import called_normal
 from edge.daemon.opening import openers, pickup_of
 from edge.daemon.payloads import Record
 from edge.daemon.service import Service
@@ -25,6 +31,7 @@ __all__ = [
     "Enrolment",
     "Record",
     "Service",
+    "called_normal",
     "conditions_of",
     "keep_freed_memory",
     "keep_one_small_heap",

@@ -59,4 +59,5 @@ class Remembered:
 def _learnt_of(stored: dict[str, Any]) -> Learnt:
     waiting = tuple((float(level), float(variance)) for level, variance in stored["waiting"])
     numbers = {name: float(stored[name]) for name in ("hours", "mean", "square", "within")}
-    return Learnt(**numbers, waiting=waiting)
+    came_from = tuple(float(level) for level in stored.get("came_from", ()))  # older notes have none
+    return Learnt(**numbers, waiting=waiting, came_from=came_from)

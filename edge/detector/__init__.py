@@ -4,6 +4,7 @@
     card, arrays, sections         what its files hold, held against what it is for
     line         samples to readings of one of its sections: ear and scorer
     judge        readings to episodes: which score decides, and at which threshold
+    explaining   and why they are episodes, from the sound itself
     golden       whether it still gives what it gave where it was made, and can be heard with
     trial        the same in a process of its own, for who must not be harmed
     measuring    normal recordings to what their windows measure; `rows` holds it
@@ -16,7 +17,7 @@
 """
 
 from edge.detector import folder
-from edge.detector.archive import BLOCK_SAMPLES, FileScore, judge_file, readings_of, score_file
+from edge.detector.archive import BLOCK_SAMPLES, FileScore, judge_file, readings_of, score_file, score_through
 from edge.detector.card import Card, SectionCard
 from edge.detector.conditions import next_condition, shortest, teach
 from edge.detector.enrolment import (
@@ -27,6 +28,7 @@ from edge.detector.enrolment import (
     learn_section,
     weekly_text,
 )
+from edge.detector.explaining import KEEPS_SECONDS, Explaining
 from edge.detector.folder import Detector, file_sha256, put_in_place, read, write
 from edge.detector.golden import golden_scores, verify
 from edge.detector.judge import Judge
@@ -50,12 +52,14 @@ from edge.detector.trial import Trials
 
 __all__ = [
     "BLOCK_SAMPLES",
+    "KEEPS_SECONDS",
     "LEAST_CONDITION_MINUTES",
     "LEAST_MINUTES",
     "MOST_MINUTES",
     "NETWORK_HEADING",
     "Card",
     "Detector",
+    "Explaining",
     "FileScore",
     "Judge",
     "Label",
@@ -90,6 +94,7 @@ __all__ = [
     "read",
     "readings_of",
     "score_file",
+    "score_through",
     "section_of",
     "shortest",
     "teach",

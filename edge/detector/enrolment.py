@@ -54,11 +54,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Promise:
-    """What a threshold is to keep: a rate a window, or false alarms a week as `event` counts episodes."""
+    """What a threshold is to keep: a rate a window, or false alarms a week as `event` counts episodes.
+
+    score: which one decides. Another, of which so few a week cannot be promised, has the threshold of the rate.
+    """
 
     false_alarm_rate: float
     false_alarms_per_week: float | None = None
     event: EventSettings = field(default_factory=EventSettings)
+    score: ScoreName = "fused"
 
 
 def learn_section(
@@ -74,8 +78,7 @@ def learn_section(
     """Fit one section, its thresholds, and their table by false alarms a week where there is sound enough for one.
 
     Raises ValueError if there are too few windows, and TooLittleSoundError if false alarms a week are promised and
-    there is too little sound for them by the fused score, which decides. Another score that they cannot be promised of
-    has the threshold of the rate a window.
+    there is too little sound for them by the score that decides.
     """
     name = f"{machine}/{section}"
     fit = fit_section(windows, class_index, shifts)
@@ -111,7 +114,7 @@ def _threshold(score: ScoreName, curve: RateCurve, fit: Fit, promise: Promise, n
         try:
             rate = rate_of(curve.at(promise.false_alarms_per_week, name).threshold)
         except TooLittleSoundError as error:
-            if score == "fused":
+            if score == promise.score:
                 raise
             log.info("%s: the threshold of %s is that of %g of windows instead: %s", name, score, rate, error)
     return score_of(log_score_at(fit.ordinary[score], rate), score)

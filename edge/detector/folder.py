@@ -234,7 +234,7 @@ def write(
     check: called with the finished folder before it gets its name; raises to refuse it, and may return the card to
     store instead (with the golden scores that only the finished folder can give).
     """
-    path = path.absolute()
+    path = Path(os.path.realpath(path))  # a link stays one: it may be how an installation names its newest detector
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not (path / "detector.json").exists():
         raise DetectorError(f"{path}: exists and is no detector folder: expected a new name")
@@ -279,6 +279,8 @@ def put_in_place(folder: Path, path: Path) -> None:
 
 
 def _old(path: Path) -> Path:
+    """Where the one before lies: beside the folder itself, also where `path` is a link to it."""
+    path = Path(os.path.realpath(path))
     return path.with_name(f"{path.name}.old")
 
 

@@ -49,17 +49,18 @@ def windows_of(data: bytes, card: SectionCard, model: Model) -> NormalWindows:
     came = {name: array.shape for name, array in arrays.items()}
     if came != shapes or not n:
         raise ValueError(f"holds {came}: expected {shapes}, as the network measures")
-    if not all(np.isfinite(array).all() for array in arrays.values()):
+    measured = {name: arrays[name].astype(np.float32) for name in ("embedding", "texture", "logits", "bands")}
+    if not all(np.isfinite(x).all() for x in measured.values()):
         raise ValueError("holds NaN or infinity: expected what was measured")
     condition = arrays["condition"].astype(np.int64)
     if condition.min() < 0 or condition.max() >= len(names):
         raise ValueError(f"condition {condition.min()} to {condition.max()}: expected 0 to {len(names) - 1}")
     return NormalWindows(
         domain=[names[i] for i in condition],
-        embedding=arrays["embedding"].astype(np.float32),
-        texture=arrays["texture"],
-        logits=arrays["logits"].astype(np.float32),
-        bands=arrays["bands"].astype(np.float32),
+        embedding=measured["embedding"],
+        texture=measured["texture"],
+        logits=measured["logits"],
+        bands=measured["bands"],
         recording=[f"enrolled-{i}" for i in arrays["recording"]],
         apart=np.ones(n, np.bool_),
         trained_on=np.zeros(n, np.bool_),

@@ -106,7 +106,7 @@ class _Own:
         fits = array.ndim == len(shape) and all(
             wanted in (None, size) for size, wanted in zip(array.shape, shape, strict=True)
         )
-        if not fits or array.dtype.kind not in kind:
+        if not fits or array.dtype.kind not in kind or (kind == "f" and array.dtype.itemsize < 4):
             self.refuse(name, f"{array.dtype} of shape {array.shape}", f"{_KINDS[kind]} of shape {_words(shape)}")
         if kind == "f" and not (np.abs(array) <= LARGEST).all():  # NaN is not, either
             self.refuse(name, "NaN, infinity or a number out of this world", f"numbers up to {LARGEST:g}")
@@ -122,7 +122,7 @@ class _Own:
         raise ValueError(f"{shown(self._section)}:{name} holds {came}: expected {expected}")
 
 
-_KINDS: Final = {"f": "floats", "iu": "integers"}
+_KINDS: Final = {"f": "float32 or float64", "iu": "integers"}
 
 
 def _words(shape: Iterable[int | None]) -> str:

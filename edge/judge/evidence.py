@@ -7,8 +7,9 @@ A fault stays. So the log score is averaged over several scales at once, and eac
 
 Recordings of one machine differ more from each other than minutes of one recording do. Who knows only the first belief
 has to wait for a loud fault; the second hears a small step. It is believed as far as it is informed (a Normal level and
-its posterior), and only of averages that another ordinary condition of this machine would hardly have. Both tails are
-Student's, so the answer is a probability: that ordinary sound would have had an average so high.
+its posterior), and only of averages that another ordinary condition of this machine would hardly have: by enrolment,
+and by the conditions that it is known to have come back from (edge/judge/conditions.py). All tails are Student's, so
+the answer is a probability: that ordinary sound would have had an average so high.
 
 What it remembers: for each scale at most 160 sums, whatever its length. A step is a few dozen additions, and two tail
 probabilities where an average is above what is believed.
@@ -18,10 +19,11 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 from edge.config import EventSettings
-from edge.judge.ordinary import Ordinary, student_tail, variance_of_mean
+from edge.judge.ordinary import LEAST_BETWEEN, Ordinary, student_tail, variance_of_mean
 
 WINDOW_HOPS: Final = 19
 """Hops until two windows of 9.6 s share nothing."""
@@ -73,6 +75,11 @@ class Scale:
     hops: int
     share: float
 
+    @cached_property
+    def variance_share(self) -> float:
+        """Variance of the average, of that of a hop within a run."""
+        return variance_of_mean(self.hops)
+
 
 def scales_of(window_seconds: float, averages_seconds: Sequence[float], hop_seconds: float) -> tuple[Scale, ...]:
     """Return the window itself and averages over so many seconds (> a hop), ascending.
@@ -110,7 +117,10 @@ NOTHING: Final = Surprise(1.0)
 
 
 class Evidence:
-    """One machine's log scores, a hop each, to how surprising they are."""
+    """One machine's log scores, a hop each, to how surprising they are.
+
+    spoken  what each scale said of the newest hop, the shortest first; those that wait say nothing
+    """
 
     def __init__(
         self, ordinary: Ordinary, scales: Sequence[Scale], *, hop_seconds: float, change_rate: float = 0.2
@@ -122,6 +132,7 @@ class Evidence:
                      how often this machine's condition changes
         """
         self.ordinary = ordinary
+        self.known_level: float | None = None
         self._enrolled = ordinary
         self.hop_seconds = hop_seconds
         self._most_deviation = MOST_SPREAD * ordinary.deviation
@@ -131,6 +142,7 @@ class Evidence:
         self._minute_at = max((i for i, scale in enumerate(scales) if scale.hops <= MAX_BLOCKS), default=None)
         self._pasts = [_Past(scale.hops) for scale in scales]
         self.averages: tuple[float | None, ...] = (None,) * len(self._scales)
+        self.spoken: tuple[Surprise, ...] = ()
 
     def step(self, log_score: float | None, *, learn: bool = True) -> Surprise:
         """Take the log score of the next hop, None where nothing was heard; say how surprising the newest sound is.
@@ -144,14 +156,16 @@ class Evidence:
                 past.weight *= self._forgotten_a_hop
         scales = list(zip(self._scales, self._pasts, strict=True))
         self.averages = tuple(log_score if scale.hops == 1 else past.average for scale, past in scales)
+        self.spoken = ()
         if log_score is None:
             return NOTHING
-        spoken = [
-            self._of_scale(scale, past, average)
+        variance = self.deviation**2
+        self.spoken = tuple(
+            self._of_scale(scale, past, average, variance)
             for (scale, past), average in zip(scales, self.averages, strict=True)
             if average is not None
-        ]
-        return min(spoken, key=lambda one: one.probability, default=NOTHING)
+        )
+        return min(self.spoken, key=lambda one: one.probability, default=NOTHING)
 
     def miss(self, hops: int) -> None:
         """Pass over so many hops (>= 0) of which nothing is known: the scales wait."""
@@ -178,38 +192,56 @@ class Evidence:
         pooled = (own.freedom * own.deviation**2 + independent * past.square) / (own.freedom + independent)
         return min(math.sqrt(pooled), self._most_deviation)
 
-    def _of_scale(self, scale: Scale, past: "_Past", average: float) -> Surprise:
-        ordinary, spread = self.ordinary, self.deviation**2 * variance_of_mean(scale.hops)
-        machine = _tail(average, ordinary.level, ordinary.level_deviation**2 + spread, ordinary.level_freedom)
-        found = Surprise(min(1.0, machine / (1 - STEP_SHARE)), scale, False, average, ordinary.level)
-        level, variance = self._run_belief(past)
+    def _of_scale(self, scale: Scale, past: "_Past", average: float, hop_variance: float) -> Surprise:
+        """hop_variance: the square of `deviation`, which all scales share."""
+        ordinary, spread = self.ordinary, hop_variance * scale.variance_share
+        machine = self._tail_of_machine(average, spread) / (1 - STEP_SHARE)
+        found = Surprise(min(1.0, machine), scale, False, average, ordinary.level)
+        level, variance = self._run_belief(past, hop_variance)
         if self._trusted(past).weight < WINDOW_HOPS or average <= level:
             return found
         if self._may_be_a_change(average, level, spread):
             return found
         most = MOST_FREEDOM * (1 + (scale.hops - 1) / WINDOW_HOPS)  # the tails of a mean are lighter by what it is of
         freedom = min(ordinary.freedom + self._pasts[0].weight / WINDOW_HOPS, most)
-        run = _tail(average, level, variance + spread, freedom) / (scale.share * STEP_SHARE)
+        same = _tail(average, level, variance + spread, freedom)
+        run = max(same, self._of_conditions(average, spread)) / (scale.share * STEP_SHARE)
         return Surprise(min(1.0, run), scale, True, average, level) if run < found.probability else found
+
+    def _tail_of_machine(self, average: float, spread: float) -> float:
+        """Return how likely it is that an ordinary recording scores so high.
+
+        By what was learnt; of conditions that it is known to have by what enrolment knew, which is never stricter.
+        """
+        learnt = _of_recording(self.ordinary, average, spread)
+        if self.known_level is None:
+            return learnt
+        return max(learnt, min(_of_recording(self._enrolled, average, spread), self._of_conditions(average, spread)))
 
     def _may_be_a_change(self, average: float, run_level: float, spread: float) -> bool:
         """Whether so much is what a change of condition may be: by enrolment, and by what was learnt since, too.
 
         A step is let pass only where both would: what was there when the machine was learnt is no proof that it may.
         """
-        beliefs = {self._enrolled, self.ordinary}
+        beliefs = (self.ordinary,) if self.ordinary is self._enrolled else (self._enrolled, self.ordinary)
         return all(
             _after_a_change(belief, average, run_level, spread)
             > self._change_rate * (1 - (1 - KNOWN_CHANGE) * belief.trust)
             for belief in beliefs
         )
 
-    def _run_belief(self, past: "_Past") -> tuple[float, float]:
+    def _of_conditions(self, average: float, spread: float) -> float:
+        """Return how likely it is that the highest condition it is known to have scores so high; 0 without any."""
+        if self.known_level is None:
+            return 0.0
+        return _tail(average, self.known_level, LEAST_BETWEEN**2 + spread, self.ordinary.level_freedom)
+
+    def _run_belief(self, past: "_Past", hop_variance: float) -> tuple[float, float]:
         """Return mean and variance of this run's level: the machine's is the prior."""
         ordinary, past = self.ordinary, self._trusted(past)
         if past.weight < WINDOW_HOPS:
             return ordinary.level, ordinary.level_deviation**2
-        error = self.deviation**2 * variance_of_mean(past.weight)
+        error = hop_variance * variance_of_mean(past.weight)
         trust = ordinary.level_deviation**2 / (ordinary.level_deviation**2 + error)
         return ordinary.level + trust * (past.level - ordinary.level), trust * error
 
@@ -224,8 +256,9 @@ class Evidence:
         return None if self._minute_at is None else self._pasts[self._minute_at]
 
     def _clipped(self, score: float) -> float:
-        level, variance = self._run_belief(self._pasts[0])
-        reach = CLIP_DEVIATIONS * math.sqrt(variance + self.deviation**2)
+        hop_variance = self.deviation**2
+        level, variance = self._run_belief(self._pasts[0], hop_variance)
+        reach = CLIP_DEVIATIONS * math.sqrt(variance + hop_variance)
         return min(max(score, level - reach), level + reach)
 
 
@@ -257,6 +290,10 @@ def rate_of(rarity: float) -> float:
 
 
 LEAST_RATE: Final = 1e-12
+
+
+def _of_recording(ordinary: Ordinary, average: float, spread: float) -> float:
+    return _tail(average, ordinary.level, ordinary.level_deviation**2 + spread, ordinary.level_freedom)
 
 
 def _after_a_change(ordinary: Ordinary, average: float, run_level: float, spread: float) -> float:

@@ -11,8 +11,9 @@ enrolment's belief is the prior of both. As it hears more, the belief tightens.
 **A fault must not be learnt.** Nobody can tell a fault that is there from the first hour, or one that takes a week to
 come, from a machine that enrolment has caught on a good day. So what is heard may make the judge as strict as it likes;
 laxer it never gets: no spread above enrolment's, a level up by one deviation of it at most, and at every scale the
-average that is reported is never above the one of enrolment. Whatever it was fed, and whatever stood in the file that
-its memory was read from.
+average that is reported against enrolment is never above what it was. Whatever it was fed, and whatever stood in the
+file that its memory was read from. All that it learns to let pass are steps against the run's own past, as high as the
+machine was before and came down from by itself (edge/judge/conditions.py).
 """
 
 import math
@@ -21,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from edge.judge.conditions import VISITS, Conditions
 from edge.judge.evidence import COMMON, STEP_SHARE
 from edge.judge.ordinary import MANY_FREEDOM, PRIOR, Ordinary, student_quantile, student_tail, variance_of_mean
 
@@ -48,6 +50,7 @@ class Learnt:
     mean, square  of the log levels of its stretches: mean, and mean square around it
     within        mean variance of hops within a stretch
     waiting       level and variance of the stretches that are not taken yet, the oldest first
+    came_from     of `Conditions`: the highest levels that it came down from, the highest first
     """
 
     hours: float = 0.0
@@ -55,15 +58,19 @@ class Learnt:
     square: float = 0.0
     within: float = 0.0
     waiting: tuple[tuple[float, float], ...] = ()
+    came_from: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         numbers = [self.hours, self.mean, self.square, self.within, *(x for pair in self.waiting for x in pair)]
+        numbers += self.came_from
         if not all(math.isfinite(x) and abs(x) <= MOST_HOURS for x in numbers):
             raise ValueError(f"{numbers}: expected finite numbers")
         if min(self.hours, self.square, self.within, *(variance for _, variance in self.waiting)) < 0:
             raise ValueError(f"{numbers}: expected hours, squares and variances of 0 or more")
         if len(self.waiting) > WAITING_STRETCHES:
             raise ValueError(f"{len(self.waiting)} stretches that wait: expected {WAITING_STRETCHES} at most")
+        if len(self.came_from) > VISITS or list(self.came_from) != sorted(self.came_from, reverse=True):
+            raise ValueError(f"came from {self.came_from}: expected {VISITS} levels at most, the highest first")
 
 
 @dataclass(frozen=True)
@@ -95,11 +102,20 @@ class Learner:
         self._learnt = Learnt()
         self._waiting = deque[tuple[float, float]]()
         self._newest = _Sums()
+        self._conditions = Conditions(
+            enrolled.deviation, stretch_hops=self._stretch_hops, stretch_hours=self._stretch_hours
+        )
+        self._whatever = _Sums()
 
     @property
     def learnt(self) -> Learnt:
         """What was learnt so far."""
-        return replace(self._learnt, waiting=tuple(self._waiting))
+        return replace(self._learnt, waiting=tuple(self._waiting), came_from=self._conditions.came_from)
+
+    @property
+    def known_level(self) -> float | None:
+        """The log score up to which its conditions are known to reach; None while none is."""
+        return self._conditions.known_level
 
     @property
     def is_done(self) -> bool:
@@ -108,36 +124,50 @@ class Learner:
 
     def recall(self, learnt: Learnt) -> None:
         """Go on from what was learnt before; the stretch that is being heard goes on."""
-        self._learnt = replace(learnt, waiting=())
+        self._learnt = replace(learnt, waiting=(), came_from=())
         self._waiting = deque(learnt.waiting)
+        self._conditions.came_from = learnt.came_from
 
     def hear(self, log_score: float, *, is_ordinary: bool) -> bool:
         """Take the log score of the next hop; return whether there is something new to believe.
 
-        is_ordinary: whether nothing speaks against it. A stretch counts only if that was so throughout.
+        is_ordinary: whether nothing speaks against it. A stretch counts only if that was so throughout; of the
+        machine's conditions whatever was heard tells.
         """
         if self.is_done:
             return False
+        is_new = self._hear_condition(log_score)
         if not is_ordinary:
-            self.interrupt()
+            self._newest = _Sums()
+            return is_new
+        return self._hear_ordinary(log_score) or is_new
+
+    def _hear_condition(self, log_score: float) -> bool:
+        self._whatever.add(log_score)
+        if self._whatever.n < self._stretch_hops:
             return False
+        level, self._whatever = self._whatever.mean, _Sums()
+        return self._conditions.hear(level)
+
+    def _hear_ordinary(self, log_score: float) -> bool:
         self._newest.add(log_score)
         if self._newest.n < self._stretch_hops:
             return False
         level, variance = self._newest.mean, self._newest.variance
-        self.interrupt()
+        self._newest = _Sums()
         if not self._is_likely(level):
             return False
         self._waiting.append((level, variance))
         return len(self._waiting) > WAITING_STRETCHES and self._take(*self._waiting.popleft())
 
     def interrupt(self) -> None:
-        """Something was missed, or was no ordinary sound: what was begun is no whole stretch."""
-        self._newest = _Sums()
+        """Something was missed: what was begun is no whole stretch, and no whole stay in a condition."""
+        self._newest, self._whatever = _Sums(), _Sums()
+        self._conditions.interrupt()
 
     def doubt(self) -> None:
         """An episode opened: what was heard shortly before is not to be believed either."""
-        self.interrupt()
+        self._newest = _Sums()
         self._waiting.clear()
 
     @property

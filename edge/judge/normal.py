@@ -1,6 +1,6 @@
 """Normal sound of one section, as it was measured: what a fit takes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +11,9 @@ from edge.ear import FloatArray
 
 MIN_WINDOWS: Final = 10
 """Fewer than this, a minute and a half of sound, say nothing about what is normal."""
+
+RECORDING_MINUTES: Final = 5
+"""What counts as another recording, of a machine that is heard for hours (edge/detector/enrolment.py)."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,30 @@ class NormalWindows:
     trained_on: NDArray[np.bool_]
     series: NDArray[np.int64]
     place: NDArray[np.int64] | None = None
+
+    @classmethod
+    def of_minutes(
+        cls, windows: Mapping[str, FloatArray], number: NDArray[np.int64], name: str, domain: str = "source"
+    ) -> "NormalWindows":
+        """Take one window of each minute, as the memory keeps them: for learning again from a stretch of it.
+
+        windows: embedding, texture, logits and bands, (B, ...), of what was measured; a part may be missing.
+        number: of the minutes, (B,), rising. Five in a row are a recording, as five minutes are of a file that is cut;
+        name: what the recordings are called. No two windows overlap, and what the hops between them scored nobody
+        knows: such a fit has thresholds by a rate, and none by the week.
+        """
+        n, nothing = number.size, np.zeros((number.size, 0), np.float32)
+        return cls(
+            embedding=windows.get("embedding", nothing),
+            texture=windows.get("texture", nothing),
+            logits=windows.get("logits", nothing),
+            bands=windows["bands"],
+            domain=[domain] * n,
+            recording=[f"{name}#{i // RECORDING_MINUTES}" for i in number.tolist()],
+            apart=np.ones(n, np.bool_),
+            trained_on=np.zeros(n, np.bool_),
+            series=np.arange(n),
+        )
 
     def __len__(self) -> int:
         return len(self.domain)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from edge import __version__
-from edge.config import MqttSettings
+from edge.config import HOME_ASSISTANT, MqttSettings
 from edge.voice.topics import Topics
 
 Component = dict[str, Any]
@@ -54,8 +54,8 @@ class Discovery:
         self._topics = topics
         self._node = node
         self._pictures = pictures
-        self._id = f"{settings.topic_prefix}_{node}".replace("/", "_")
-        self.topic = f"{settings.discovery_prefix}/device/{self._id}/config"
+        self._id = _id_of(settings, node)
+        self.topic = announcement_topic(settings, node)
         self.birth_topic = f"{settings.discovery_prefix}/status"
 
     def payload(self, gone: Iterable[str] = ()) -> dict[str, Any]:
@@ -177,6 +177,15 @@ class Discovery:
 
     def _entity(self, name: str, component: Component) -> Component:
         return {"unique_id": f"{self._id}.{name}", **component}
+
+
+def announcement_topic(settings: MqttSettings, node: str) -> str:
+    """Return where a node is announced, or was before `mqtt.discovery` was off."""
+    return f"{settings.discovery_prefix or HOME_ASSISTANT}/device/{_id_of(settings, node)}/config"
+
+
+def _id_of(settings: MqttSettings, node: str) -> str:
+    return f"{settings.topic_prefix}_{node}".replace("/", "_")
 
 
 DIAGNOSTIC: Final = {"entity_category": "diagnostic"}

@@ -60,6 +60,7 @@ class Earshot:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 env=self._environment,
+                start_new_session=True,  # without our terminal: with one, SIGHUP means that it was closed
             )
         return self
 

@@ -98,6 +98,10 @@ class HomeAssistant:
         found = self.states().get(entity)
         return None if found is None else found["state"]
 
+    def attribute(self, entity: str, name: str) -> Any:  # noqa: ANN401  JSON
+        """Return an attribute of an entity; None where it is not there."""
+        return self.states().get(entity, {}).get("attributes", {}).get(name)
+
     def call(self, domain: str, service: str, **data: object) -> None:
         """Do what a person would, by a click."""
         self._ask(f"/api/services/{domain}/{service}", data)
