@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from edge.daemon.happening import Happening, Moment
 from edge.detector import Detector, Reading
-from edge.ear import Measurement
 from edge.judge import Event, NormalWindows
 from edge.memory import EpisodeNumbers, Episodes, Notes
 
@@ -30,11 +29,11 @@ MEASURED: Final = ("embedding", "texture", "logits", "bands")
 class Numbering:
     """The open episode of one source. For the listening thread; waits for nobody."""
 
-    def __init__(self, episodes: EpisodeNumbers, source: str) -> None:
+    def __init__(self, numbers: EpisodeNumbers, source: str) -> None:
         """Nothing is open."""
-        self._episodes = episodes
+        self._numbers = numbers
         self._source = source
-        self._heard: list[Measurement] | None = None
+        self._heard: list[dict[str, NDArray[Any]]] | None = None
         self._hops = 0
 
     def look(self, happening: Happening) -> None:
@@ -44,16 +43,14 @@ class Numbering:
                 self._heard, self._hops = [], 0
             case Event(kind="closed", id=episode):
                 if self._heard:
-                    self._episodes.write(self._source, episode, _arrays(self._heard))
+                    stacked = {name: np.stack([row[name] for row in self._heard]) for name in MEASURED}
+                    self._numbers.write(self._source, episode, stacked)
                 self._heard = None
-            case Moment(reading=Reading(measured=Measurement() as heard)) if self._heard is not None:
-                if self._hops % EVERY_HOPS == 0 and len(self._heard) < MOST_WINDOWS:
-                    self._heard.append(heard)
+            case Moment(reading=Reading(fault=None) as reading) if self._heard is not None:
+                if self._hops % EVERY_HOPS == 0 and len(self._heard) < MOST_WINDOWS and reading.measured is not None:
+                    measured = reading.measured
+                    self._heard.append({name: getattr(measured, name).astype(np.float16) for name in MEASURED})
                 self._hops += 1
-
-
-def _arrays(heard: list[Measurement]) -> dict[str, NDArray[Any]]:
-    return {name: np.stack([getattr(one, name) for one in heard]).astype(np.float16) for name in MEASURED}
 
 
 def called_normal(state: Path, source: str, detector: Detector) -> list[tuple[str, NormalWindows]]:

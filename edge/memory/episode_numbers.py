@@ -41,10 +41,7 @@ class EpisodeNumbers:
         for episode in episodes:
             path = self._path(source, episode)
             try:
-                if path.stat().st_size > MEGABYTE:
-                    raise ValueError(f"{path.stat().st_size} bytes: expected {MEGABYTE} at most")
-                with np.load(path, allow_pickle=False) as stored:
-                    found[episode] = dict(stored)
+                found[episode] = _read(path)
             except FileNotFoundError:
                 continue
             except (OSError, ValueError, EOFError) as error:
@@ -67,3 +64,10 @@ class EpisodeNumbers:
         for old in own[:-MOST]:
             with suppress(OSError):
                 old.unlink()
+
+
+def _read(path: Path) -> Arrays:
+    if path.stat().st_size > MEGABYTE:
+        raise ValueError(f"{path.stat().st_size} bytes: expected {MEGABYTE} at most")
+    with np.load(path, allow_pickle=False) as stored:
+        return dict(stored)
