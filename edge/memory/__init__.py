@@ -18,6 +18,7 @@ from edge.memory.batches import Batches
 from edge.memory.books import Book, read_books, sources_in
 from edge.memory.charts import WHEN, Chart, chart, series, times
 from edge.memory.clips import ClipStore, Evidence
+from edge.memory.episode_numbers import EpisodeNumbers
 from edge.memory.episodes import Episodes
 from edge.memory.history import Diary, History
 from edge.memory.minute import Flag, Heard
@@ -35,6 +36,7 @@ __all__ = [
     "Chart",
     "ClipStore",
     "Diary",
+    "EpisodeNumbers",
     "Episodes",
     "Evidence",
     "Flag",
