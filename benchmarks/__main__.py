@@ -4,7 +4,6 @@ Training takes minutes, so it is measured with `--training` only; a report witho
 """
 
 import argparse
-import os
 import platform
 import sys
 from importlib.metadata import version
@@ -14,6 +13,7 @@ from typing import Final
 from benchmarks.measure import ROUNDS, Table
 from benchmarks.streaming import archive_replay, contenders, decision_every_hop, many_microphones
 from benchmarks.training import training_step
+from trainer.cores import usable_cores
 
 REPORT: Final = Path(__file__).with_name("README.md")
 
@@ -94,7 +94,7 @@ def _machine() -> str:
     fast = " ".join(flag for flag in FAST_FLAGS if flag in flags)
     versions = ", ".join(f"{name} {version(name).partition('+')[0]}" for name in ("numpy", "onnxruntime", "torch"))
     return (
-        f"{platform.machine()}, {described.get('model name', 'processor not named')}, {os.cpu_count()} cores ({fast}); "
+        f"{platform.machine()}, {described.get('model name', 'processor not named')}, {usable_cores()} cores ({fast}); "
         f"Python {platform.python_version()}, {versions}"
     )
 

@@ -18,7 +18,6 @@ and what that makes of weeks to come. `edge.detector.judge.calibration.FARTHEST`
 import argparse
 import math
 import multiprocessing
-import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -61,6 +60,7 @@ from edge.judge import (
     rate_of,
     unrefused_threshold,
 )
+from trainer.cores import usable_cores
 from trainer.dataset import Clip, read_layout
 from trainer.simulator.recording import Scene, clip
 
@@ -317,7 +317,7 @@ def main() -> None:
     per_week.add_argument("detector", type=Path)
     per_week.add_argument("--hours", type=float, default=168.0, help="to listen to")
     per_week.add_argument("--calibration-hours", type=float, default=26.0, help="to enrol from, before")
-    per_week.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    per_week.add_argument("--jobs", type=int, default=usable_cores())
     per_week.add_argument("--folder", type=Path, default=Path("build/false_alarms"), help="keeps what was heard")
     commands.add_parser("reach", help="how far a calibration can be extrapolated")
     wanted = parser.parse_args()

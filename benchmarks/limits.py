@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from benchmarks.measure import Table
 from edge import detector as detectors
 from edge.config import EventSettings
-from edge.detector import Detector, Judge, Line, Recording, enroll_windows, measure_normal, would_hear
+from edge.detector import Detector, Judge, Line, Recording, Recordings, enroll_windows, measure_normal, would_hear
 from edge.ear import Frontend, Samples
 from edge.judge import RANGES_DB, Changes, Kind, NormalWindows, Place, added_sound, band_of, log_score, places
 from edge.source import SAMPLE_RATE_HZ, read_samples
@@ -187,7 +187,7 @@ def table(base: Detector, machines: Iterator[Machine]) -> Table:
             own = would_hear(
                 section,
                 windows,
-                paths,
+                Recordings(paths),
                 base.model,
                 base.plan,
                 EventSettings(),
@@ -214,7 +214,7 @@ def enrolled(machine: Machine, base: Detector, folder: Path) -> tuple[Detector, 
     paths = sorted(folder.glob("*.wav"))
     windows = measure_normal(base.ear(), [Recording(path, str(path)) for path in paths])
     assert windows is not None
-    return enroll_windows(machine.name, windows, base, folder / "detector", recordings=paths), windows, paths
+    return enroll_windows(machine.name, windows, base, folder / "detector", sound=Recordings(paths)), windows, paths
 
 
 def _note(errors: NDArray[np.float64]) -> str:

@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "score": "edge.commands.score",
     "enroll": "edge.commands.enroll",
     "check": "edge.commands.check",
+    "forget": "edge.commands.forget",
     "bench": "edge.commands.bench",
     "simulate": "trainer.simulator.command",
     "train": "trainer.commands.train",
@@ -47,6 +48,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
+        if cmd_name == "run":
+            # What it needs takes a second to load, in which a SIGHUP would end it. It waits for who listens to signals.
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
         try:
             command: click.Command = importlib.import_module(_COMMANDS[cmd_name]).command
         except ModuleNotFoundError as error:

@@ -53,7 +53,7 @@ def export(
         raise EarshotError(f"{run}: section {', '.join(sorted(unknown))}: expected one of {', '.join(classes)}")
     clips = load_clips(run)
     recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
-    promise = Promise(false_alarm_rate, false_alarms_per_week, event or EventSettings())
+    promise = Promise(false_alarm_rate, false_alarms_per_week, event or EventSettings(), recipe["score"])
     card = _card(name, network, classes, promise, clips, recipe)
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -98,6 +98,10 @@ def export_texture(run: Path, output: Path, *, name: str, false_alarm_rate: floa
         raise EarshotError(f"{run}: its network pads time: expected one that streams, such as the preset `streaming`")
     clips = load_clips(run)
     recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
+    if recipe["score"] != "fused":
+        raise EarshotError(
+            f"{run / 'recipe.yaml'}: score {recipe['score']}: expected fused, by which a texture is used"
+        )
     card = _card(name, network, [], Promise(false_alarm_rate), clips, recipe)
     card = card.model_copy(update={"window_frames": NetworkSettings().window_frames})
     told = run / "CREDITS.md"
@@ -148,7 +152,7 @@ def _card(
         network=asdict(network.settings),
         classes=list(classes),
         sections=[],
-        score="fused",
+        score=promise.score,
         false_alarm_rate=promise.false_alarm_rate,
         false_alarms_per_week=promise.false_alarms_per_week,
         training={

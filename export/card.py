@@ -27,7 +27,7 @@ Hears when one of these machines starts to sound wrong. Trained by Earshot {card
 |---|---|---|---|
 {rows}
 
-Ordinary sound scores 1. {_promise(card)}, as far as cross-fitting on the training recordings can tell.
+{_scale(card)} {_promise(card)}, as far as cross-fitting on the training recordings can tell.
 Another room, microphone or load may exceed it more often.
 
 Classes of the network that nothing is scored against: {", ".join(others) or "none"}.
@@ -59,6 +59,14 @@ apart: {card.training["clips"]} clips, {recipe["epochs"]} epochs, seed {recipe["
 Not for safety: it misses faults that are quiet against their surroundings, and it knows no fault by name.
 
 {credited}"""
+
+
+def _scale(card: Card) -> str:
+    if card.score == "fused":
+        return "Ordinary sound scores 1."
+    if card.score == "confidence":
+        return "The score is the network's doubt that it hears the section: log((1 - P) / P) of its class."
+    return "The score is a Mahalanobis distance from the section's normal sound."
 
 
 def _promise(card: Card) -> str:

@@ -10,12 +10,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# Wing: its floor, and whose doors it may use. Below all of them lie `edge.clock`, `edge.errors`, `edge.files` and the version.
+# Wing: its floor, and whose doors it may use. Below all of them lie those of `GROUND`.
 WINGS: dict[str, tuple[int, set[str]]] = {
     "commands": (6, {"config", "source", "ear", "judge", "voice", "demo", "detector", "daemon"}),
-    "daemon": (5, {"config", "source", "judge", "memory", "voice", "detector"}),
+    "daemon": (5, {"config", "source", "judge", "memory", "voice", "detector", "page"}),
     "detector": (4, {"config", "source", "ear", "judge"}),
     "demo": (4, {"voice"}),
+    "page": (4, {"config", "ear", "memory", "voice"}),
     "judge": (3, {"config", "ear"}),
     "voice": (3, {"config"}),
     "memory": (3, {"config", "source", "ear"}),
@@ -108,12 +109,12 @@ def test_a_device_loads_no_torch_no_scipy_and_no_sound_card(module: str) -> None
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     roots = {name.split(".")[0] for name in loaded.split()}
     assert not roots & {"torch", "scipy", "sklearn", "onnx", "trainer", "export"}
-    assert not roots & {"sounddevice", "amqtt", "prometheus_client"}
+    assert not roots & {"sounddevice", "amqtt", "prometheus_client", "starlette", "uvicorn"}
 
 
 def test_every_command_of_the_design_is_there() -> None:
     from edge.cli import earshot
 
-    expected = ["run", "replay", "score", "enroll", "check", "bench", "simulate", "train", "export"]
+    expected = ["run", "replay", "score", "enroll", "check", "forget", "bench", "simulate", "train", "export"]
     expected += ["evaluate", "reproduce", "report"]
     assert earshot.list_commands(None) == expected  # type: ignore[arg-type]

@@ -221,10 +221,14 @@ def test_a_detector_from_before_is_read_and_promises_no_week() -> None:
     assert shipped.section(None).threshold("fused", 0.05) > 1
 
 
+def begin(config: Config) -> Daemon:
+    return Daemon(config, {source.detector: detectors.read(source.detector) for source in config.sources})
+
+
 def test_the_configuration_chooses_the_threshold(calibrated: Path, caplog: pytest.LogCaptureFixture) -> None:
     curve = detectors.read(calibrated).section(None).weekly["fused"]
     with caplog.at_level("INFO"):
-        Daemon(config(calibrated, false_alarms_per_week=2.5))
+        begin(config(calibrated, false_alarms_per_week=2.5))
     found = curve.at(2.5)
     threshold = detectors.read(calibrated).section(None).threshold("fused", 10**-found.threshold)
     assert f"threshold {threshold:.3f} of fused: 2.5 false alarms a week predicted" in caplog.text
@@ -243,10 +247,10 @@ def test_what_the_table_does_not_say_is_a_wrong_configuration(
     calibrated: Path, event: dict[str, object], named: str
 ) -> None:
     with pytest.raises(ConfigError, match=f"event.false_alarms_per_week: .*{named}") as refused:
-        Daemon(config(calibrated, **event))
+        begin(config(calibrated, **event))
     assert refused.value.exit_code == 78
 
 
 def test_an_old_detector_cannot_be_asked_for_a_week() -> None:
     with pytest.raises(ConfigError, match=r"event.false_alarms_per_week: .* at least 48 hours"):
-        Daemon(config(DEMO / "detector", false_alarms_per_week=1))
+        begin(config(DEMO / "detector", false_alarms_per_week=1))

@@ -358,7 +358,7 @@ def test_what_is_no_config_at_all(file: Path, content: str | bytes, words: str) 
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("none.yaml", "No such file"), (".", "Is a directory"), ("a\0b", "null byte")]
+    ("name", "words"), [("none.yaml", "No such file"), (".", "is a folder"), ("a\0b", "null byte")]
 )
 def test_file_that_cannot_be_read(tmp_path: Path, name: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words) as caught:

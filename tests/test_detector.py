@@ -153,6 +153,18 @@ def write_again(
     )
 
 
+def test_a_link_to_a_detector_stays_a_link(folder: Path, tmp_path: Path) -> None:
+    current, before = tmp_path / "current", (folder / "MODEL_CARD.md").read_text()
+    current.symlink_to(folder)
+    written = write_again(detectors.read(current), current)
+    assert current.is_symlink()
+    assert written.path == folder
+    assert (current / "MODEL_CARD.md").read_text() == "# again\n"
+    assert (tmp_path / "detector.old" / "MODEL_CARD.md").read_text() == before
+    shutil.rmtree(folder)  # what a crash between the two renames leaves: the link points to nothing
+    verify(detectors.read(current))
+
+
 def test_after_a_crash_while_it_was_replaced_the_one_before_is_read(folder: Path) -> None:
     write_again(detectors.read(folder), folder)
     shutil.rmtree(folder)  # what a crash between the two renames leaves

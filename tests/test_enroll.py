@@ -10,16 +10,10 @@ import pytest
 
 from edge import detector as detectors
 from edge.config.settings import EventSettings, OnDelay
-from edge.detector import enrolment as enroll
-from edge.detector.enrolment import (
-    STRETCH_SECONDS,
-    Promise,
-    Recording,
-    Stretch,
-    learn_section,
-    measure_normal,
-    normal_windows,
-)
+from edge.detector import measuring
+from edge.detector.enrolment import Promise, learn_section
+from edge.detector.measuring import Recording, Stretch, measure_normal, normal_windows
+from edge.detector.rows import STRETCH_SECONDS
 from edge.detector.sections import Section
 from edge.ear import Ear, Measurement
 from edge.ear.frontend import FrontendSettings, Samples
@@ -71,7 +65,7 @@ def ear(monkeypatch: pytest.MonkeyPatch) -> Ear:
         if path.suffix == ".damaged":
             raise SourceError(f"{path}: damaged")
 
-    monkeypatch.setattr(enroll, "read_blocks", blocks)
+    monkeypatch.setattr(measuring, "read_blocks", blocks)
     return QuickEar()
 
 

@@ -16,6 +16,7 @@ from edge.detector import Detector
 from edge.detector.naming import Label
 from edge.errors import EarshotError
 from edge.judge import DOMAINS, Domain
+from edge.source import read_blocks
 from tests.conftest import DEMO, Ran
 from trainer.dataset import Clip, read_layout
 from trainer.evaluation import paper
@@ -34,7 +35,7 @@ from trainer.evaluation.metrics import (
     summarise,
 )
 from trainer.evaluation.scores import Scored, System, read_system, write_system
-from trainer.evaluation.scoring import DOMAIN_RULES, score_clips
+from trainer.evaluation.scoring import DOMAIN_RULES, score_clips, score_detector
 from trainer.evaluation.tables import (
     Configuration,
     Table,
@@ -484,10 +485,25 @@ def in_two_domains(detector: Detector) -> Detector:
     return replace(detector, sections={name: replace(section, card=card, statistics=statistics)})
 
 
+def test_a_clip_is_heard_once_for_both_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[Path] = []
+
+    def listened(path: Path, *arguments: object, **more: object) -> object:
+        heard.append(path)
+        return read_blocks(path, *arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("edge.detector.archive.read_blocks", listened)
+    clips = read_layout([DEMO / "clips"])
+    systems, _ = score_detector(detectors.read(DEMO / "detector"), clips, DOMAIN_RULES)
+    assert [len(system.scored) for system in systems.values()] == [6, 6]
+    assert sorted(heard) == [clip.path for clip in clips]
+
+
 def test_the_oracle_knows_the_domain_and_min_takes_the_nearer() -> None:
     detector = in_two_domains(detectors.read(DEMO / "detector"))
     clips = read_layout([DEMO / "clips"])
-    scored = {rule: score_clips(detector, clips, rule)[0] for rule in DOMAIN_RULES}
+    systems, _ = score_detector(detector, clips, DOMAIN_RULES)
+    scored = {rule: system.scored for rule, system in systems.items()}
     assert len(scored["min"]) == len(scored["oracle"]) == 6
     for nearer, own in zip(scored["min"], scored["oracle"], strict=True):
         assert nearer.scores["levels"] <= own.scores["levels"] * (1 + 1e-5)
@@ -542,6 +558,7 @@ def test_without_labels_there_are_scores_only(earshot: Callable[..., Ran], tmp_p
         ([DEMO / "detector", DEMO / "clips"], "Missing option '--output'"),
         ([DEMO / "detector", DEMO / "clips", "--output", "r", "--sections", "07"], "section 07: no test clips in"),
         ([DEMO / "detector", DEMO / "clips", "--output", "r", "--seeds", "one"], "expected whole numbers"),
+        ([DEMO / "detector", DEMO / "clips", "--output", "r", "--seeds", "1"], "expected --compare with it"),
         ([DEMO / "clips", "--output", "r", "--compare", "--seeds", ","], "--seeds is empty"),
         (["--output", "r"], "Missing argument '[DETECTOR...] DATA...'"),
         (["--tables", "nowhere"], "tables.json"),

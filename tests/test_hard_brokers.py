@@ -39,8 +39,9 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 def publishing(
     broker: FakeBroker, *, state_path: Path | None = None, on_command: OnCommand | None = None, **more: object
 ) -> Iterator[Publisher]:
+    commands = "on" if on_command else "off"
     settings = MqttSettings.model_validate(
-        {"host": broker.host, "port": broker.port, "commands": "on" if on_command else "off", **more}
+        {"host": broker.host, "port": broker.port, "commands": commands, "discovery": "off", **more}
     )
     publisher = Publisher(
         settings,
@@ -89,7 +90,7 @@ def test_events_are_said_before_everything_else() -> None:
         publisher.close()
 
     topics = [packet.topic.rsplit("/", 1)[1] for packet in broker.packets if packet.kind == PUBLISH]
-    assert topics == ["event", "status", "availability", "anomaly", "state", "spectrogram", "status"]
+    assert topics == ["event", "status", "availability", "anomaly", "config", "state", "spectrogram", "status"]
 
 
 @pytest.mark.parametrize("most_bytes", [12_000, 300])
@@ -347,7 +348,27 @@ def test_a_subscription_that_costs_the_link_twice_is_given_up(kind: str, caplog:
 
         assert broker.n_links == 3
         assert publisher.figures["left_out"][0]["topic"] == "earshot/hall/+/cmd/+"
-    assert caplog.text.count("commands cannot be heard") == 1
+    assert caplog.text.count("it cannot be heard") == 1
+
+
+def test_who_hangs_up_at_home_assistant_gets_all_else_and_each_is_named() -> None:
+    with (
+        FakeBroker(hangs_up(lambda packet: packet.topic.startswith("homeassistant/"))) as broker,
+        publishing(broker, protocol="3.1.1", discovery="on", on_command=lambda *_: None) as publisher,
+    ):
+        publisher.event("pump", event(1))
+        wait_until(lambda: len(publisher.figures["left_out"]) == 2, "both are left out")
+        topics = [each["topic"] for each in publisher.figures["left_out"]]
+        assert topics == ["homeassistant/device/earshot_hall/config", "homeassistant/status"]
+        links = broker.n_links
+        publisher.event("pump", event(2))
+        publisher.state("pump", {"score": 1})
+        wait_until(lambda: heard(broker) == ["e1", "e2"] and broker.said("state"), "all else goes")
+        wait_until(
+            lambda: any(packet.topic == "earshot/hall/+/cmd/+" for packet in broker.packets), "commands are heard"
+        )
+        time.sleep(0.3)
+        assert broker.n_links == links
 
 
 def test_a_flood_of_retained_messages_is_counted_and_said_once(caplog: pytest.LogCaptureFixture) -> None:

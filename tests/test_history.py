@@ -46,9 +46,9 @@ def diary(of: History, source: str = "pump", about: object = ABOUT) -> Diary:
     return of.diary(source, WINDOW, about, n_averages=3, hop_seconds=HOP)  # type: ignore[arg-type]
 
 
-def minutes_of(diary: Diary, n: int, start: float = 1000.0) -> None:
-    """Hear n minutes, three windows each; the score of a minute is its place."""
-    for i in range(n):
+def minutes_of(diary: Diary, n: int, start: float = 1000.0, first: int = 0) -> None:
+    """Hear n minutes, three windows each; the score of a minute is its place, from `first` on."""
+    for i in range(first, first + n):
         for at in (0.0, 30.0, 60.0):
             diary.hear(heard(start + 60 * i + at, score=1 + i % 1000))
 

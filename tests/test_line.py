@@ -1,5 +1,7 @@
 """The same sound gives the same scores: in any blocks, as a clip, as a stream, and with a real detector."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from edge import detector as detectors
 from edge.detector.line import Line
-from edge.ear.ring import HopPlan
+from edge.ear import Ear, Frontend, HopPlan, Model
 from edge.source import read_samples
 from tests.conftest import DEMO
 
@@ -85,3 +87,62 @@ def test_level_is_that_of_the_newest_hop(rng: np.random.Generator) -> None:
     readings = Line(DETECTOR, SECTION).feed(sound)
     assert readings[0].level_dbfs == pytest.approx(-40, abs=0.3)
     assert readings[-1].level_dbfs == pytest.approx(-20, abs=0.3)
+
+
+# --- A network that computes windows whole, as the paper's does ---
+
+
+def mean_over_windows(path: Path, *, window_frames: int, n_mels: int = 128) -> Path:
+    """Write a graph whose embedding is the mean of a whole window's frames; its state are the frames before the hop."""
+    onnx = pytest.importorskip("onnx", reason="onnx: the train extra is not installed")
+    make, floats = onnx.helper, onnx.TensorProto.FLOAT
+    past = window_frames - 16
+
+    def value(name: str, *shape: str | int) -> object:
+        return make.make_tensor_value_info(name, floats, ["streams", *shape])
+
+    numbers = {"axis": [3], "from": [16], "to": [window_frames], "few": [0, 1, 2]}
+    constants = [make.make_tensor(name, onnx.TensorProto.INT64, [len(own)], own) for name, own in numbers.items()]
+    nodes = [
+        make.make_node("Concat", ["state.frames", "features"], ["window"], axis=3),
+        make.make_node("ReduceMean", ["window", "axis"], ["embedding"], keepdims=0),
+        make.make_node("Gather", ["embedding", "few"], ["logits"], axis=2),
+        make.make_node("Slice", ["window", "from", "to", "axis"], ["next.state.frames"]),
+    ]
+    inputs = [value("features", 1, n_mels, 16), value("state.frames", 1, n_mels, past)]
+    outputs = [value("embedding", 1, n_mels), value("logits", 1, 3), value("next.state.frames", 1, n_mels, past)]
+    graph = make.make_graph(nodes, "whole", inputs, outputs, constants)
+    onnx.save(make.make_model(graph, opset_imports=[make.make_opsetid("", 20)], ir_version=10), path)
+    return path
+
+
+@pytest.mark.parametrize("window_frames", [311, 304])  # 311 is no whole number of hops
+def test_a_network_of_whole_windows_runs_once_for_each_and_not_while_it_fills(
+    window_frames: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Model(mean_over_windows(tmp_path / "whole.onnx", window_frames=window_frames))
+    plan = HopPlan(DETECTOR.frontend, window_frames)
+    n_runs = 0
+    run = model._run
+
+    def counted(*arguments: object) -> object:
+        nonlocal n_runs
+        n_runs += 1
+        return run(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(model, "_run", counted)
+    clip, longer = SOUND[: plan.window_samples], SOUND[: plan.window_samples + 3 * plan.hop_samples]
+    (heard,) = Ear(model, plan).feed(clip)
+    assert n_runs == 1
+    frames = Frontend(DETECTOR.frontend)(clip)
+    np.testing.assert_allclose(heard.embedding, frames.mean(axis=1), rtol=1e-5)
+
+    # The numbers are those of the same graph, stepped through every hop.
+    alone = Ear(model, plan).feed(longer)
+    monkeypatch.setattr(model, "whole_frames", None)
+    stepped = Ear(model, plan).feed(longer)
+    assert [m.end_sample for m in alone] == [m.end_sample for m in stepped]
+    assert len(alone) == 4
+    for one, other in zip(alone, stepped, strict=True):
+        np.testing.assert_allclose(one.embedding, other.embedding, rtol=1e-5)
+        np.testing.assert_allclose(one.logits, other.logits, rtol=1e-5)

@@ -7,9 +7,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch: the train extra is not installed")
 
+from edge.ear import FrontendSettings  # noqa: E402
 from edge.ear.model import Model  # noqa: E402
 from export.graph import write_onnx  # noqa: E402
-from trainer.network import Network, NetworkSettings, preset  # noqa: E402
+from trainer.network import DualBlock, Network, NetworkSettings, preset  # noqa: E402
 
 SMALL = {"stem_channels": 8, "stage_channels": (16, 16, 16), "head_channels": 32}
 
@@ -43,6 +44,14 @@ def test_presets_are_as_heavy_as_they_say(name: str, columns: int, macs_million:
     assert embedding.shape == (1, 1, 128)
     assert logits.shape == (1, 1, 6)
     assert counter.get_total_flops() / 2e6 == pytest.approx(macs_million, rel=0.01)
+
+
+def test_what_the_paper_leaves_open_is_as_the_decisions_say() -> None:
+    paper = preset("paper")
+    block = DualBlock(8, 8, expansion=2, stride=1, settings=paper)
+    assert (block.has_branch, block.has_skip) == (True, True)
+    ten_seconds = FrontendSettings().frames_in(160_000)
+    assert ten_seconds == paper.window_frames == 311
 
 
 @pytest.mark.parametrize("branch", ["all", "stride2", "none"])

@@ -170,6 +170,21 @@ def test_no_peer_sees_a_label_and_no_work_is_done_twice(factory: Factory, tmp_pa
     assert run(Spy(), seed=3).seed == 3
 
 
+def test_scores_of_other_settings_are_put_aside_and_another_judge_scores_anew(
+    factory: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(peer: Peer) -> System:
+        return peer.fit_and_score(factory.train, factory.test, seed=0, folder=tmp_path)
+
+    run(Spy())
+    before = (tmp_path / "scores.json").read_text()
+    run(Spy(factor=2))
+    assert (tmp_path / "scores.json.1").read_text() == before
+    monkeypatch.setattr("trainer.peers.peer.judging", lambda: {"fused": ["1.23"]})
+    with pytest.raises(FileExistsError):  # it computes what it has computed before
+        run(Spy(factor=2))
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"key": "of something else"}'])
 def test_half_a_result_is_no_result(text: str, factory: Factory, tmp_path: Path) -> None:
     (tmp_path / "scores.json").write_text(text)

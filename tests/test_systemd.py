@@ -4,8 +4,10 @@ Needs systemd-analyze and systemctl, of the Debian package systemd; no service m
 one is in tests/real/test_service.py.
 """
 
+import hashlib
 import logging
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -323,29 +325,43 @@ def test_everybody_else_gets_the_time(
 # --- Installing it, into a folder, with a program that only looks like ours ---
 
 
-def stand_in(folder: Path, version: str, *, demo: bool = True) -> Path:
-    """Make a wheel that is installed in no time: no dependencies, and a command that prints its version."""
-    path = folder / f"earshot-{version}-py3-none-any.whl"
-    info = f"earshot-{version}.dist-info"
+def stand_in(folder: Path, version: str, *, demo: bool = True, name: str = "earshot", needs: str | None = None) -> Path:
+    """Make a wheel that is installed in no time: a command that prints its version."""
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    info = f"{name}-{version}.dist-info"
     with zipfile.ZipFile(path, "w") as wheel:
-        wheel.writestr("edge/__init__.py", f"def main():\n    print({version!r})\n")
-        if demo:
+        wheel.writestr(
+            "edge/__init__.py" if name == "earshot" else f"{name}.py", f"def main():\n    print({version!r})\n"
+        )
+        if demo and name == "earshot":
             wheel.writestr("edge/demo/detector/detector.json", "{}")
             wheel.writestr("edge/demo/recordings/pump.flac", "")
-        meta = f"Metadata-Version: 2.1\nName: earshot\nVersion: {version}\nProvides-Extra: web\n"
-        wheel.writestr(f"{info}/METADATA", meta)
+        meta = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        wheel.writestr(f"{info}/METADATA", meta + (f"Requires-Dist: {needs}\n" if needs else ""))
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: us\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{info}/entry_points.txt", "[console_scripts]\nearshot = edge:main\n")
+        if name == "earshot":
+            wheel.writestr(f"{info}/entry_points.txt", "[console_scripts]\nearshot = edge:main\n")
         wheel.writestr(f"{info}/RECORD", "")
     return path
 
 
-def script(name: str, *arguments: str | Path, code: int = 0) -> str:
-    """Run systemd/NAME; return what it said."""
+def released(folder: Path, requirements: str) -> Path:
+    """Return the `systemd` of a release that asks for other packages than ours, which no test should have to fetch."""
+    shutil.copytree(SYSTEMD, folder / "systemd")
+    shutil.copy(SYSTEMD.parent / "config.yaml", folder)
+    (folder / "systemd" / "requirements.txt").write_text(requirements, encoding="utf-8")
+    return folder / "systemd"
+
+
+def script(
+    name: str, *arguments: str | Path, code: int = 0, systemd: Path = SYSTEMD, wheels: Path | None = None
+) -> str:
+    """Run systemd/NAME; return what it said. wheels: a folder that stands for all registries."""
     program("systemctl")
+    registry = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels or "")}
     done = subprocess.run(
-        [SYSTEMD / name, *arguments],
-        env={**environment(), "PY": sys.executable, "PIP_NO_INDEX": "1"},
+        [systemd / name, *arguments],
+        env={**environment(), "PY": sys.executable, **registry},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -363,7 +379,8 @@ def files(root: Path) -> set[str]:
 def test_installed_upgraded_and_removed(tmp_path: Path) -> None:
     root = tmp_path / "image"
     root.mkdir()
-    script("install", "--root", root, stand_in(tmp_path, "1.0"))
+    ours = released(tmp_path / "release", "# nothing\n")
+    script("install", "--root", root, stand_in(tmp_path, "1.0"), systemd=ours)
 
     opt, etc = root / "opt/earshot", root / "etc/earshot"
     command = (opt / "bin/earshot").read_text().splitlines()[0]
@@ -385,9 +402,11 @@ def test_installed_upgraded_and_removed(tmp_path: Path) -> None:
     (etc / "config.yaml").write_text("mine\n")
     (etc / "mqtt-password").write_text("secret\n")
     before = files(root)
-    assert "no Earshot" in script("install", "--root", root, stand_in(tmp_path, "3.0", demo=False), code=1)
+    assert "no Earshot" in script(
+        "install", "--root", root, stand_in(tmp_path, "3.0", demo=False), code=1, systemd=ours
+    )
     assert files(root) == before
-    script("install", "--root", root, stand_in(tmp_path, "2.0"))
+    script("install", "--root", root, stand_in(tmp_path, "2.0"), systemd=ours)
     assert (etc / "config.yaml").read_text() == "mine\n"
     assert (etc / "mqtt-password").read_text() == "secret\n"
     assert list(opt.glob("lib/python3*/site-packages/earshot-*")) == [
@@ -403,6 +422,27 @@ def test_installed_upgraded_and_removed(tmp_path: Path) -> None:
     assert files(root) == set()
     assert not any((root / name).exists() for name in ("opt/earshot", "etc/earshot", "var/lib/private/earshot"))
     script("uninstall", "--purge", "--root", root)  # a second time is nothing
+
+
+def test_a_package_that_is_not_to_the_byte_what_was_released_is_not_installed(tmp_path: Path) -> None:
+    root, wheels = tmp_path / "image", tmp_path / "wheels"
+    for folder in (root, wheels):
+        folder.mkdir()
+    wheel = stand_in(wheels, "1.0", name="needed")
+    pinned = f"needed==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+    ours, earshot = released(tmp_path / "release", pinned), stand_in(tmp_path, "1.0", needs="needed==1.0")
+    script("install", "--root", root, earshot, systemd=ours, wheels=wheels)
+    (site,) = (root / "opt/earshot").glob("lib/python3*/site-packages")
+    assert (site / "needed-1.0.dist-info").is_dir()
+
+    before = files(root)
+    newer = stand_in(tmp_path, "2.0", needs="needed==2.0")
+    told = script("install", "--root", root, newer, code=1, systemd=ours, wheels=wheels)
+    assert "expected requirements.txt of its own version" in told
+    with zipfile.ZipFile(wheel, "a") as altered:  # the same name and version
+        altered.writestr("needed_too.py", "")
+    assert "DO NOT MATCH THE HASHES" in script("install", "--root", root, earshot, code=1, systemd=ours, wheels=wheels)
+    assert files(root) == before
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="torch: the train extra is not insta
 from edge import detector as detectors  # noqa: E402
 from edge.detector.golden import verify  # noqa: E402
 from edge.errors import ConfigError, EarshotError  # noqa: E402
-from export.bundle import export  # noqa: E402
+from export.bundle import export, export_texture  # noqa: E402
 from export.gate import check_runtime  # noqa: E402
 from tests.conftest import COMMAND  # noqa: E402
 from trainer.dataset import read_layout  # noqa: E402
@@ -23,7 +23,7 @@ from trainer.evaluation.plain import grades_table  # noqa: E402
 from trainer.evaluation.scoring import score_clips  # noqa: E402
 from trainer.recipe import Recipe, load_recipe  # noqa: E402
 from trainer.simulator.dataset import Plan, write  # noqa: E402
-from trainer.training import load_network, train  # noqa: E402
+from trainer.training import Compiled, load_network, train  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 SMALL = Recipe(
@@ -167,18 +167,66 @@ def test_a_wrong_recipe_names_every_mistake(tmp_path: Path) -> None:
     assert "papyrus" in text
 
 
-@pytest.mark.parametrize("moment", ["at once", "at the first batch"])
-def test_without_a_compiler_training_goes_on(
-    moment: str, factory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_python_that_torch_cannot_compile_for_trains_all_the_same(
+    factory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def no_compiler(*_: object, **__: object) -> None:
-        raise RuntimeError("g++: not found")
+    def too_new(*_: object, **__: object) -> None:
+        raise RuntimeError("torch.compile is not supported on Python 4")
 
-    compiler = no_compiler if moment == "at once" else lambda *_, **__: no_compiler
-    monkeypatch.setattr(torch, "compile", compiler)
+    monkeypatch.setattr(torch, "compile", too_new)
     train(training_clips(factory), SMALL.model_copy(update={"epochs": 1, "compile": True}), tmp_path / "run")
-    assert "goes on without it" in caplog.text
+    assert "goes on without it: torch.compile is not supported on Python 4" in caplog.text
     assert load_network(tmp_path / "run")[1] == ["fan/00", "pump/00"]
+
+
+def test_without_a_compiler_a_network_works_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """torch's own search for one, which finds none: only the first call tells."""
+    inductor = pytest.importorskip("torch._inductor.config")
+    monkeypatch.setattr(inductor.cpp, "cxx", ("/nowhere/g++",))
+    monkeypatch.setattr(inductor, "force_disable_caches", True)
+    network, x = torch.nn.Linear(3, 2), torch.ones(1, 3)
+    assert torch.equal(Compiled(network)(x), network(x))
+    assert "goes on without it" in caplog.text
+    assert "C++ compiler" in caplog.text
+
+
+def test_what_is_no_matter_of_compiling_is_not_swallowed(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def forward(self, x: object) -> None:  # noqa: ARG002
+            raise ValueError("a defect of ours")
+
+    with pytest.raises(ValueError, match="a defect of ours"):
+        Compiled(Broken())(torch.ones(1, 3))
+    with pytest.raises(RuntimeError, match="a and b must have same reduction dim"):
+        Compiled(torch.nn.Linear(4, 2))(torch.ones(1, 3))
+    assert "without it" not in caplog.text
+
+
+def test_the_threshold_of_a_section_does_not_depend_on_those_beside_it(factory: Path, tmp_path: Path) -> None:
+    """Each has three of fifteen recordings held out: both together are enough to tell what is new, one is not."""
+    train(training_clips(factory), SMALL.model_copy(update={"holdout": 0.2}), tmp_path / "run")
+    exported = {
+        len(only): export(tmp_path / "run", tmp_path / str(len(only)), name="x", false_alarm_rate=0.01, only=only)
+        for only in (["pump/00"], ["fan/00", "pump/00"])
+    }
+    alone, beside = (exported[n].sections["pump/00"] for n in (1, 2))
+    assert alone.card.thresholds == beside.card.thresholds
+    assert alone.ordinary == beside.ordinary
+
+
+def test_a_detector_alarms_by_the_score_of_its_recipe(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    text = (run / "recipe.yaml").read_text()
+    for score in ("fused", "confidence"):
+        (tmp_path / "run" / "recipe.yaml").write_text(text.replace("score: fused", f"score: {score}"))
+        made = export(tmp_path / "run", tmp_path / "detector", name="small", false_alarm_rate=0.05)
+        verify(detectors.read(made.path))
+        assert made.card.score == score
+        assert f"threshold ({score})" in (made.path / "MODEL_CARD.md").read_text()
+    with pytest.raises(EarshotError, match="score confidence: expected fused, by which a texture is used"):
+        export_texture(tmp_path / "run", tmp_path / "texture", name="ear", false_alarm_rate=0.05)
 
 
 @pytest.mark.parametrize("start", [0, 7])

@@ -71,6 +71,7 @@ def health(provisional: Provisional | None) -> dict[str, Any]:
         commanded={},
         epoch=0.0,
         judging={"pump": (0.4321, provisional)},
+        defects={},
         mqtt={"queued": 0, "dropped": 0},
         clips={"state": "off", "bytes": 0, "lost": 0},
     )

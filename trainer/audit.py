@@ -40,6 +40,7 @@ from tqdm import tqdm
 
 from edge.errors import EarshotError
 from edge.source import AS_IT_IS, SAMPLE_RATE_HZ, Pickup, Samples, rate_in, read_blocks
+from trainer.cores import usable_cores
 from trainer.dataset import Clip
 
 log = logging.getLogger(__name__)
@@ -433,7 +434,7 @@ def _each_heard(paths: Sequence[Path], pickup: Pickup) -> Iterator[Heard]:
         yield from bar(map(hear, paths))
         return
     # Spawned, not forked: the caller may have threads, and a fork would copy their locks.
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+    with ProcessPoolExecutor(usable_cores(), get_context("spawn")) as pool:
         yield from bar(pool.map(hear, paths, chunksize=32))
 
 

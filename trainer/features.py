@@ -33,6 +33,7 @@ from tqdm import tqdm
 from edge.ear import Features, Frontend, FrontendSettings
 from edge.errors import EarshotError
 from edge.source import AS_IT_IS, Pickup, read_samples
+from trainer.cores import usable_cores
 from trainer.dataset import Clip
 
 log = logging.getLogger(__name__)
@@ -237,7 +238,7 @@ def _compute(paths: Sequence[Path], settings: FrontendSettings, pickup: Pickup) 
         yield from map(_frames_of, jobs)
         return
     # Spawned, not forked: torch has threads of its own by now, and a fork would copy their locks.
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+    with ProcessPoolExecutor(usable_cores(), get_context("spawn")) as pool:
         yield from pool.map(_frames_of, jobs, chunksize=8)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from edge.detector import Promise, Recording, Section, learn_section, measure_normal
-from edge.ear import Ear
+from edge.ear import Ear, FloatArray
 from edge.judge import MIN_WINDOWS, NormalWindows, ScoreName, Shift, cross_fit, network_shift
 from trainer.dataset import Clip
 
@@ -31,7 +31,7 @@ def fit_sections(
     Raises TooLittleSoundError if false alarms a week are promised and a section has too little sound for them.
     """
     heard = _heard(ear, clips, wanted, held_out)
-    shifts = _shifts(heard, classes)
+    shifts = _Shifts(ear, clips, classes, held_out, heard)
     sections: dict[str, Section] = {}
     for name, windows in heard.items():
         machine, section = name.split("/")
@@ -42,7 +42,7 @@ def fit_sections(
             class_index=classes.index(name),
             promise=promise,
             plan=ear.plan,
-            shifts=shifts[machine],
+            shifts=shifts.of(machine),
         )
     return sections
 
@@ -74,18 +74,46 @@ def _heard(
     return heard
 
 
-def _shifts(heard: Mapping[str, NormalWindows], classes: Sequence[str]) -> dict[str, dict[ScoreName, Shift]]:
-    """Return how much farther unseen sound is, for each machine: from its own sections, else from all."""
-    measured = {name: (windows, cross_fit(windows, classes.index(name))) for name, windows in heard.items()}
-    overall = network_shift(list(measured.values()))
-    if measured and not overall:
-        log.warning(
-            "no recordings were held out of the network's training, or too few: thresholds do not know how much nearer "
-            "it is to what it was trained on, and false alarms will be more frequent than asked for. "
-            "`holdout: 0.2` in the recipe keeps some back"
-        )
-    machines = {name.split("/")[0] for name in heard}
-    return {
-        machine: network_shift([one for name, one in measured.items() if name.split("/")[0] == machine]) or overall
-        for machine in machines
-    }
+class _Shifts:
+    """How much farther unseen sound is, for each machine: from its own sections, else from all.
+
+    It is the network's doing, so all that the network was trained on counts, whether a section is wanted or not: the
+    threshold of a section is the same whichever others are exported with it.
+    """
+
+    def __init__(
+        self,
+        ear: Ear,
+        clips: Sequence[Clip],
+        classes: Sequence[str],
+        held_out: AbstractSet[Path],
+        heard: Mapping[str, NormalWindows],
+    ) -> None:
+        self._ear, self._clips, self._classes, self._held_out = ear, clips, classes, held_out
+        self._measured = {name: self._unseen(name, windows) for name, windows in heard.items()}
+        self._of: dict[str, dict[ScoreName, Shift]] = {}
+
+    def of(self, machine: str) -> dict[ScoreName, Shift]:
+        """Return it for a machine; nothing where too few recordings were held out of the network's training."""
+        if machine not in self._of:
+            own = [name for name in self._classes if name.split("/")[0] == machine]
+            self._of[machine] = self._pooled(own) or self._pooled(self._classes)
+            if not self._of[machine]:
+                log.warning(
+                    "%s: no recordings were held out of the network's training, or too few: thresholds do not know "
+                    "how much nearer it is to what it was trained on, and false alarms will be more frequent than "
+                    "asked for. `holdout: 0.2` in the recipe keeps some back",
+                    machine,
+                )
+        return self._of[machine]
+
+    def _pooled(self, names: Sequence[str]) -> dict[ScoreName, Shift]:
+        if not self._held_out:
+            return {}
+        missing = [name for name in names if name not in self._measured]
+        others = _heard(self._ear, self._clips, missing, self._held_out)
+        self._measured |= {name: self._unseen(name, windows) for name, windows in others.items()}
+        return network_shift([self._measured[name] for name in names if name in self._measured])
+
+    def _unseen(self, name: str, windows: NormalWindows) -> tuple[NormalWindows, dict[ScoreName, FloatArray]]:
+        return windows, cross_fit(windows, self._classes.index(name))

@@ -2,14 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edge.config import Settings, load_settings
 from edge.ear import FrontendSettings
 from edge.errors import ConfigError
-from edge.judge import ScoreName
 from trainer.network import Branch, Classifier, NetworkSettings, Stem, preset
 
 
@@ -50,13 +49,29 @@ class Recipe(Settings):
     seed: int = Field(0, ge=0)
 
     holdout: float = Field(0.15, ge=0, lt=1, description="fraction of each section's recordings kept for calibration")
-    score: ScoreName = Field("fused", description="what the detector alarms by")
+    score: Literal["fused", "mahalanobis", "bands", "l90", "confidence"] = Field(
+        "fused", description="what the detector alarms by"
+    )
 
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where the CPU has it")
     compile: Literal[True, False, "auto"] = Field(
         "auto", description="torch.compile; auto: where it pays within the run"
     )
     threads: int = Field(0, ge=0, description="of the CPU; 0 takes every core")
+
+    @model_validator(mode="after")
+    def _every_key_acts(self) -> Self:
+        """Refuse what another key makes mean nothing: who writes it expects it to act."""
+        idle = {
+            "warmup": self.constant_rate and "constant_rate is true",
+            "mixup_labels": self.mixup_alpha == 0 and "mixup_alpha is 0",
+            "subclusters": self.network().classifier == "linear" and "the classifier is linear",
+        }
+        for key, why in idle.items():
+            usual = type(self).model_fields[key].default
+            if why and (given := getattr(self, key)) != usual:
+                raise ValueError(f"{key} does nothing where {why}: got {given}, expected {usual} or no such key")
+        return self
 
     def network(self) -> NetworkSettings:
         """Return the settings of the network that this recipe trains."""

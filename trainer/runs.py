@@ -2,6 +2,7 @@
 
     recipe.yaml        the recipe, every key
     data.json          the clips: what they are called, size and time of each, and which were held out
+    network.json       what the network and its frames are made of, whatever the preset stood for
     start.json         null, or the run that a fine-tuning began with and the hash of its network
     environment.json   versions and commit
     metrics.jsonl      a line an epoch
@@ -28,42 +29,75 @@ import yaml
 from torch import Tensor
 
 from edge import __version__
+from edge.ear import FrontendSettings
 from edge.errors import EarshotError
+from trainer.cores import usable_cores
 from trainer.dataset import Clip
 from trainer.network import Network, NetworkSettings
 from trainer.recipe import Recipe
 
 PACKAGES: Final = ("torch", "numpy", "scipy", "scikit-learn", "onnx", "onnxruntime", "soundfile", "soxr")
 
+NOT_LEARNED: Final = frozenset({"score", "precision", "compile", "threads"})
+"""Keys of a recipe that change nothing of what is learned but for rounding: a run goes on with others."""
+
 Row = dict[str, Any]
 Weights = Mapping[str, Tensor]
+
+
+class OtherRunError(EarshotError):
+    """A run folder holds another run."""
 
 
 def begin(run: Path, recipe: Recipe, clips: Sequence[Clip], held_out: AbstractSet[Path], start: Path | None) -> None:
     """Write down what the run is, or check that it is the same run, recordings included.
 
-    Raises EarshotError that says which keys or recordings differ.
+    Raises OtherRunError that says which keys or recordings differ.
     """
     run.mkdir(parents=True, exist_ok=True)
     is_new = not (run / "recipe.yaml").exists()
     _begin_start(run / "start.json", start, is_new=is_new)
     _begin_recipe(run / "recipe.yaml", recipe)
+    _begin_network(run, recipe)
     _begin_data(run / "data.json", clips, held_out)
     _write(run / "environment.json", json.dumps(_environment(), indent=2) + "\n")
 
 
+def resolved(recipe: Recipe) -> Row:
+    """Return what a recipe makes the network and its frames of: a preset is a name, and may come to mean another."""
+    return {**asdict(recipe.network()), "frontend": FrontendSettings(f_min_hz=recipe.f_min_hz).fingerprint}
+
+
+def _begin_network(run: Path, recipe: Recipe) -> None:
+    path, now = run / "network.json", resolved(recipe)
+    then: Row = {}
+    if path.exists():
+        then = json.loads(path.read_text(encoding="utf-8"))
+    elif (run / "network.pt").exists():  # of before there was such a file
+        then = asdict(load_network(run)[0].settings)
+    _refuse_differing(path, {**now, **then}, now)
+    _write(path, json.dumps(now, indent=2) + "\n")
+
+
 def _begin_recipe(path: Path, recipe: Recipe) -> None:
     now = recipe.model_dump(mode="json")
-    if not path.exists():
-        _write(path, yaml.safe_dump(now, sort_keys=False))
-        return
-    # A key that is younger than the run was at its default then.
-    then = Recipe().model_dump(mode="json") | yaml.safe_load(path.read_text(encoding="utf-8"))
-    differing = [f"{key} was {then.get(key)}, is {now.get(key)}" for key in then | now if then.get(key) != now.get(key)]
-    if differing:
-        raise EarshotError(
-            f"{path}: the run was begun with other settings: expected a new --output; {'; '.join(differing)}"
-        )
+    if path.exists():
+        # A key that is younger than the run was at its default then.
+        then = Recipe().model_dump(mode="json") | yaml.safe_load(path.read_text(encoding="utf-8"))
+        _refuse_differing(path, then, now)
+    _write(path, yaml.safe_dump(now, sort_keys=False))
+
+
+def _refuse_differing(path: Path, then: Row, now: Row) -> None:
+    keys = [key for key in then | now if key not in NOT_LEARNED and _plain(then.get(key)) != _plain(now.get(key))]
+    if keys:
+        differing = "; ".join(f"{key} was {then.get(key)}, is {now.get(key)}" for key in keys)
+        raise OtherRunError(f"{path}: the run was begun with other settings: expected a new --output; {differing}")
+
+
+def _plain(value: object) -> object:
+    """JSON knows no tuples."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _begin_data(path: Path, clips: Sequence[Clip], held_out: AbstractSet[Path]) -> None:
@@ -76,7 +110,7 @@ def _begin_data(path: Path, clips: Sequence[Clip], held_out: AbstractSet[Path]) 
     differing += sorted(then.keys() - {row["path"] for row in now})
     if differing:
         some = ", ".join(differing[:3]) + (f" and {len(differing) - 3} more" if len(differing) > 3 else "")
-        raise EarshotError(
+        raise OtherRunError(
             f"{path}: the run was begun with other data: expected a new --output; added, gone or changed since: {some}"
         )
 
@@ -98,7 +132,7 @@ def _begin_start(path: Path, start: Path | None, *, is_new: bool) -> None:
     then = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     if (then and then["sha256"]) != (now and now["sha256"]):
         was, is_now = (f"{which['run']} ({which['sha256'][:8]})" if which else "nothing" for which in (then, now))
-        raise EarshotError(f"{path}: the run was begun from {was}, is now to go on from {is_now}: expected the same")
+        raise OtherRunError(f"{path}: the run was begun from {was}, is now to go on from {is_now}: expected the same")
 
 
 def load_network(run: Path) -> tuple[Network, list[str]]:
@@ -193,6 +227,6 @@ def _environment() -> Row:
         "commit": git.stdout.strip() or None,
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "cpus": os.cpu_count(),
+        "cpus": usable_cores(),
         **{name: version(name) for name in PACKAGES},
     }

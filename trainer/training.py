@@ -6,7 +6,6 @@ had not been. `trainer/runs.py` tells what lies in the run folder.
 
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
@@ -18,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._dynamo.exc import BackendCompilerFailed  # torch has no public name for it
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
@@ -27,12 +27,15 @@ from edge.errors import EarshotError
 from trainer import distributed, runs
 from trainer.adacos import SubclusterAdacos
 from trainer.augment import augment
+from trainer.cores import usable_cores
 from trainer.dataset import Clip
 from trainer.features import FeatureStore, compute_features
 from trainer.holdout import choose_held_out
+from trainer.keys import put_aside
 from trainer.loss import Centres, Loss, joint_loss, mixup
 from trainer.network import EMBEDDING_DIM, Network
 from trainer.recipe import Recipe
+from trainer.runs import OtherRunError
 from trainer.runs import load_clips as load_clips
 from trainer.runs import load_held_out as load_held_out
 from trainer.runs import load_network as load_network
@@ -63,13 +66,26 @@ def train(
     start: a finished run to fine-tune: the backbone begins with its weights, the classifier anew with the classes of
     the clips. features: a folder to share with other runs, else one of its own.
 
-    Goes on from `run/checkpoint.pt` where there is one. Under torchrun every process calls this, with the same things.
-    Raises EarshotError if the run was begun with another recipe, start or other data, if `start` has another network
-    or has seen clips that are to be held out, if no clip can be read, or if they make fewer than two classes.
+    Goes on from `run/checkpoint.pt` where there is one, and leaves a finished run alone. Under torchrun every process
+    calls this, with the same things.
+    Raises OtherRunError if the run was begun with another recipe, start or other data, and EarshotError if `start` has
+    another network or has seen clips that are to be held out, if no clip can be read, or if they make fewer than two
+    classes.
     """
     keep_freed_memory()
     with distributed.processes() as device:
         _train(clips, recipe, run, start, features or run / "features", device)
+
+
+def train_anew_if_other(
+    clips: Sequence[Clip], recipe: Recipe, run: Path, *, start: Path | None = None, features: Path | None = None
+) -> None:
+    """Do as `train`, for a folder whose name is ours: another run there, days of work perhaps, is put aside."""
+    try:
+        train(clips, recipe, run, start=start, features=features)
+    except OtherRunError as error:
+        log.warning("%s. That run is kept as %s, and a new one begins", error, put_aside(run))
+        train(clips, recipe, run, start=start, features=features)
 
 
 def _train(
@@ -80,7 +96,10 @@ def _train(
     if distributed.rank() == 0:
         runs.begin(run, recipe, clips, held_out, start)
     distributed.wait_for_all()
-    torch.set_num_threads(recipe.threads or max(1, (os.cpu_count() or 1) // distributed.processes_here()))
+    if (run / "network.pt").exists():
+        log.info("%s: finished already", run)
+        return
+    torch.set_num_threads(recipe.threads or usable_cores(distributed.processes_here()))
     torch.manual_seed(recipe.seed)
 
     seen = [clip for clip in clips if clip.path not in held_out]
@@ -320,10 +339,27 @@ class Compiled:
     def __call__(self, features: Tensor) -> tuple[Tensor, Tensor]:
         if self._forward is None:
             options = COMPILE_OPTIONS if features.device.type == "cpu" else None
-            try:  # torch.compile itself refuses a Python that is too new, or an option that this torch does not know
-                self._forward = torch.compile(self._network, options=options)
+            try:
+                self._forward = _compile(self._network, options)
                 return self._forward(features)
-            except Exception as error:  # no C++ compiler, or one of a hundred others
-                log.warning("torch.compile does not work here (%s): training goes on without it", type(error).__name__)
+            except (CannotCompileError, BackendCompilerFailed) as error:
+                first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+                log.warning("torch.compile does not work here: training goes on without it: %s", first_line)
                 self._forward = self._network
         return self._forward(features)
+
+
+class CannotCompileError(Exception):
+    """This torch or this Python has no compiler."""
+
+
+def _compile(network: Forward, options: dict[str, Any] | None) -> Forward:
+    """Return what compiles at its first call. BackendCompilerFailed is what that raises where it cannot: without a C++
+    compiler, say. Raises CannotCompileError where torch.compile itself refuses: a Python that is too new for it, an
+    option that it does not know.
+    """
+    try:
+        compiled: Forward = torch.compile(network, options=options)
+    except RuntimeError as error:
+        raise CannotCompileError(str(error)) from error
+    return compiled

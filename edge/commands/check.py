@@ -28,6 +28,7 @@ from edge.config import Config, FolderSettings, MicrophoneSettings, SourceSettin
 from edge.daemon import openers, pickup_of
 from edge.errors import EarshotError, SourceError, shown
 from edge.source import SAMPLE_RATE_HZ, Samples, describe_input, find_audio, seconds_in
+from edge.voice import Webhook, of_check
 
 LISTEN_SECONDS: Final = 2.0
 
@@ -97,6 +98,8 @@ def _steps(path: Path, config: Config, listen_seconds: float) -> Iterator[Step]:
     else:
         names = [source.name for source in config.sources]
         yield from broker_steps(config.mqtt, config.mqtt.host, config.node_name, names)
+    if config.notify.url is not None:
+        yield look("notify", partial(_notify, config))
     if config.metrics.port is not None:
         yield look("metrics", _metrics)
     yield look("disk", partial(_disk, config.state_path or STATE_FOLDER))
@@ -177,6 +180,14 @@ def _metrics() -> str:
     if importlib.util.find_spec("prometheus_client") is None:
         raise Trouble("prometheus-client is not installed", "pip install 'earshot[web]', or metrics.port: null")
     return "prometheus-client is installed"
+
+
+def _notify(config: Config) -> str:
+    webhook = Webhook(config.notify)
+    answer = webhook.tell(of_check(config.node_name, clock.rfc3339(time.time()), config.notify.language))
+    if answer.reason is not None:
+        raise Trouble(f"{webhook}: {answer.reason}", "notifications wait for two days, and are told when it is mended")
+    return f"{webhook}: it took a message; is it on the phone?"
 
 
 def _demo_broker() -> str:

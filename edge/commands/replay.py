@@ -12,11 +12,23 @@ from edge import clock
 from edge import detector as detectors
 from edge.commands.options import detector_option, pickup_options, section_option
 from edge.config import EventSettings, load
-from edge.detector import BLOCK_SAMPLES, Detector, Judge, Line, Reading, Section, readings_of, section_of, verify
+from edge.detector import (
+    BLOCK_SAMPLES,
+    KEEPS_SECONDS,
+    Detector,
+    Explaining,
+    Judge,
+    Line,
+    Reading,
+    Section,
+    readings_of,
+    section_of,
+    verify,
+)
 from edge.errors import ConfigError, EarshotError, shown
 from edge.judge import Event
 from edge.source import Note, Pickup, find_audio, recorded, say_once, seconds_in
-from edge.voice import evidence_in_words, provisional_in_words
+from edge.voice import cause_in_words, evidence_in_words, provisional_in_words
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +90,8 @@ class _Replay:
         self._section = section
         self._rate_hz = detector.frontend.sample_rate_hz
         self._judge = Judge(settings, detector, section)
-        self._line = Line(detector, section)
+        self._line = Line(detector, section, keeps_seconds=KEEPS_SECONDS)
+        self._explaining = Explaining(self._line, self._judge, section)
         self._as_json = as_json
         self._scores: list[float] = []
         self._faults: list[str] = []
@@ -141,7 +154,7 @@ class _Replay:
             self._scores.append(score)
         elif reading.fault:
             self._faults.append(reading.fault)
-        for event in self._judge.hear(reading, end_seconds):
+        for event in self._explaining.explain(reading, self._judge.hear(reading, end_seconds)):
             self._print_event(event)
 
     def _print_event(self, event: Event) -> None:
@@ -152,5 +165,6 @@ class _Replay:
             return
         bands = ", ".join(f"{b.hz_lo:.0f}-{b.hz_hi:.0f} Hz {b.delta_db:+.0f} dB" for b in event.bands)
         basis = f"{evidence_in_words(event.basis.seconds, event.basis.against)}; " if event.kind == "opened" else ""
-        words = f"score {event.score:.3f} {basis}{bands}".rstrip("; ")
+        cause = f"{cause_in_words(**asdict(event.why))}; " if event.why else ""
+        words = f"score {event.score:.3f} {basis}{cause}{bands}".rstrip("; ")
         click.echo(f"{self._shown}: {event.time:8.2f} s {event.kind}: {words}")

@@ -4,19 +4,17 @@ import json
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
 
 import click
 
 from edge.cli import set_up_logging
 from edge.commands.signals import Signals
+from edge.config import Config, PageSettings, load
+from edge.daemon import Record, Service, keep_one_small_heap
 from edge.errors import ConfigError
-
-# The line itself is loaded where it is used: it takes a second, in which a signal would end us.
-if TYPE_CHECKING:
-    from edge.config import Config
-    from edge.daemon import Record
 
 
 @click.command("run", short_help="Listen to every source and publish over MQTT.")
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
 def command(path: Path, seconds: float | None, as_json: bool) -> None:
     """Listen to every source of a configuration and publish over MQTT."""
     with Signals() as signals:
-        from edge.config import load
-
         config = load(path)
         set_up_logging(config.log.level, times=True)
         if config.mqtt.host is None:
@@ -36,19 +32,15 @@ def command(path: Path, seconds: float | None, as_json: bool) -> None:
             _run(partial(_read, path), signals, seconds, as_json)
 
 
-def _read(path: Path) -> "Config":
-    from edge.config import load
-
+def _read(path: Path) -> Config:
     config = load(path)
     if config.mqtt.host is None:
         raise ConfigError(f"{path}: mqtt.host is null: expected a broker; the demo's own is for a start by hand")
     return config
 
 
-def _run(read: "Callable[[], Config]", signals: Signals, seconds: float | None, as_json: bool) -> None:
-    from edge.daemon import Service, keep_one_small_heap
-
-    def print_record(record: "Record") -> None:
+def _run(read: Callable[[], Config], signals: Signals, seconds: float | None, as_json: bool) -> None:
+    def print_record(record: Record) -> None:
         try:
             sys.stdout.write(json.dumps(record) + "\n")
             sys.stdout.flush()
@@ -72,16 +64,26 @@ def _run(read: "Callable[[], Config]", signals: Signals, seconds: float | None, 
         raise failures[0]
 
 
-def _run_demo(config: "Config", signals: Signals, seconds: float | None, as_json: bool) -> None:
-    """Run with a broker inside this process, and show what a subscriber sees."""
+def _run_demo(config: Config, signals: Signals, seconds: float | None, as_json: bool) -> None:
+    """Run with a broker inside this process, and show what a subscriber sees, and a page. Nothing of it is kept."""
     set_up_logging("error")
-    from edge.demo import DemoBroker, Subscriber  # amqtt is no dependency of a device
+    from edge.demo import DemoBroker, Subscriber, free_port  # amqtt is no dependency of a device
 
-    with DemoBroker(config.mqtt.port) as broker:
+    with DemoBroker(config.mqtt.port) as broker, TemporaryDirectory(prefix="earshot-") as folder:
         # A visitor has less than a minute; ten seconds between two states would show three of them.
         known = {"host": broker.host, "port": broker.port, "protocol": "3.1.1"}  # amqtt speaks no other
         mqtt = config.mqtt.model_copy(update={**known, "state_seconds": 2.0})
+        page = config.page.model_copy(update={"port": config.page.port or free_port()})
+        evidence = config.evidence.model_copy(update={"privacy": "audio"})  # nobody speaks there
         log = config.log.model_copy(update={"level": "error"})  # the subscriber tells the same story
-        demo = config.model_copy(update={"mqtt": mqtt, "log": log})
+        shown = {"page": page, "evidence": evidence, "state_directory": config.state_directory or Path(folder)}
+        demo = config.model_copy(update={"mqtt": mqtt, "log": log, **shown})
+        click.echo(_where(page), err=True)
         with Subscriber(broker.port, f"{mqtt.topic_prefix}/#", quiet=as_json):
             _run(lambda: demo, signals, seconds, as_json)
+
+
+def _where(page: PageSettings) -> str:
+    if find_spec("starlette") is None or find_spec("uvicorn") is None:
+        return "there is no page to look at: it needs the web extra, pip install 'earshot[web]'"
+    return f"look at it: http://{page.host}:{page.port}/\n"

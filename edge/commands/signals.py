@@ -1,4 +1,4 @@
-"""What others ask of the process by signals, as bytes in a pipe. It loads nothing that takes time.
+"""What others ask of the process by signals, as bytes in a pipe.
 
 Python runs a handler between two instructions of whatever the main thread does just then, with whatever locks it holds:
 one that takes a lock itself may wait for ever, and fifty a second pile up on each other. So the handlers here do
@@ -29,6 +29,7 @@ class Signals:
         asked = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
         heard = [number for number in asked if signal.getsignal(number) is not signal.SIG_IGN]
         self._before = {number: signal.signal(number, _do_nothing) for number in heard}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, asked)  # edge/cli.py held one back
         return self
 
     def tell(self, stop: Callable[[], None], reload: Callable[[], None]) -> None:
@@ -40,7 +41,8 @@ class Signals:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            if number != signal.SIGHUP:  # a terminal that closes says it again at our very end
+                signal.signal(number, handler)
         signal.set_wakeup_fd(self._fd_before)
         os.close(self._writing)  # the thread reads to the end, and closes the other
 

@@ -2,6 +2,7 @@
 
 from edge.config.settings import (
     CREDENTIAL,
+    HOME_ASSISTANT,
     SAMPLE_RATE_HZ,
     Config,
     EventSettings,
@@ -11,7 +12,9 @@ from edge.config.settings import (
     MetricsSettings,
     MicrophoneSettings,
     MqttSettings,
+    NotifySettings,
     OutboxSettings,
+    PageSettings,
     SensorSettings,
     SourceSettings,
     StdinSettings,
@@ -24,6 +27,7 @@ from edge.config.strict_yaml import Settings, load_settings
 
 __all__ = [
     "CREDENTIAL",
+    "HOME_ASSISTANT",
     "SAMPLE_RATE_HZ",
     "Config",
     "EventSettings",
@@ -33,7 +37,9 @@ __all__ = [
     "MetricsSettings",
     "MicrophoneSettings",
     "MqttSettings",
+    "NotifySettings",
     "OutboxSettings",
+    "PageSettings",
     "SensorSettings",
     "Settings",
     "SourceSettings",

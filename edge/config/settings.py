@@ -16,6 +16,7 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -38,6 +39,9 @@ HIGHEST_RATE_HZ: Final = 768_000
 CREDENTIAL: Final = "credential:"
 DAY_SECONDS: Final = 86_400
 WEEK_MINUTES: Final = 7 * 24 * 60
+
+HOME_ASSISTANT: Final = "homeassistant"
+"""The discovery prefix that Home Assistant has by itself."""
 
 
 # --- Kinds of values. The text in `description` is what an error message expects. ---
@@ -96,6 +100,20 @@ def _device(value: str) -> str:
     return value
 
 
+def _web_url(value: str) -> str:
+    """Return `value` if it is an address of http or https, with a host that a resolver would take, and no secret."""
+    expected = "expected https://host/path, or http:// in a network of your own, without a name or password in it"
+    try:
+        url = urlsplit(_as_it_is(value))
+        port = url.port
+    except ValueError as error:
+        raise ValueError(str(error) if "expected" in str(error) else expected) from None
+    if url.scheme not in ("http", "https") or not url.hostname or "@" in url.netloc or url.fragment or port == 0:
+        raise ValueError(expected)
+    _host(url.hostname)
+    return value
+
+
 ConfigPath = Annotated[Path, BeforeValidator(_against_the_file)]
 SecretPath = Annotated[Path, BeforeValidator(_secret)]
 Host = Annotated[str, Field(description="a host name or an address"), AfterValidator(_host)]
@@ -110,6 +128,14 @@ Topic = Annotated[
         description="levels of letters, digits, _ or - with / between them",
     ),
 ]
+Discovery = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-zA-Z0-9_-]+(/[a-zA-Z0-9_-]+)*$",
+        max_length=200,
+        description="off, on, or the discovery prefix of your Home Assistant: levels of letters, digits, _ or -",
+    ),
+]
 Text = Annotated[str, Field(min_length=1, max_length=200, description="1 to 200 characters")]
 Device = Annotated[Text, AfterValidator(_device)]
 Username = Annotated[Text, AfterValidator(_as_it_is)]
@@ -118,6 +144,9 @@ ClientId = Annotated[
 ]
 UrlPath = Annotated[
     str, Field(pattern=r"^/[!-~]{0,200}$", description="a path of visible ASCII characters that begins with /")
+]
+WebUrl = Annotated[
+    str, Field(pattern=r"^[!-~]{1,1000}$", description="an address of visible ASCII"), AfterValidator(_web_url)
 ]
 Section = Annotated[
     str,
@@ -311,6 +340,7 @@ class MqttSettings(Settings):
     topic_prefix: Topic = "earshot"
     commands: Literal["off", "on"] = "off"
     largest_shelve_minutes: Annotated[float, Field(gt=0, le=WEEK_MINUTES)] = 480.0
+    discovery: Discovery = "on"
     retain: bool = True
     max_packet_bytes: Annotated[int, Field(ge=128, le=268_435_460)] | None = None
     keepalive_seconds: Annotated[int, Field(ge=1, le=3600)] = 30
@@ -324,6 +354,11 @@ class MqttSettings(Settings):
         plain, secure = (80, 443) if self.transport == "websockets" else (1883, 8883)
         return self.port or (secure if self.tls.enabled else plain)
 
+    @property
+    def discovery_prefix(self) -> str | None:
+        """The first levels of the topics that Home Assistant looks at; None: nothing is announced."""
+        return {"off": None, "on": HOME_ASSISTANT}.get(self.discovery, self.discovery)
+
     @model_validator(mode="after")
     def _whose_password(self) -> Self:
         # > If the User Name Flag is set to 0, the Password Flag MUST be set to 0 [MQTT-3.1.2-22]
@@ -332,11 +367,72 @@ class MqttSettings(Settings):
         return self
 
 
+class NotifySettings(Settings):
+    """Whom to tell by a webhook, and of what."""
+
+    url: WebUrl | None = None
+    format: Literal["ntfy", "json"] = "ntfy"
+    username: Username | None = None
+    password_file: SecretPath | None = None
+    ca_file: SecretPath | None = None
+    kinds: Annotated[tuple[Literal["opened", "closed", "sensor"], ...], Field(strict=False, min_length=1)] = (
+        "opened",
+        "closed",
+        "sensor",
+    )
+    picture: bool = True
+    minimum_gap_minutes: Annotated[float, Field(ge=0, le=WEEK_MINUTES)] = 10.0
+    language: Literal["en", "de"] = "en"
+
+    @model_validator(mode="after")
+    def _whose_password(self) -> Self:
+        if self.username is not None and self.password_file is None:
+            raise ValueError("username without password_file: expected both, or a token in password_file alone")
+        return self
+
+
 class MetricsSettings(Settings):
     """Figures for Prometheus, over HTTP."""
 
     host: Host = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+
+
+class PageTlsSettings(Settings):
+    """Encryption of the page, by files."""
+
+    certificate_file: SecretPath | None = None
+    key_file: SecretPath | None = None
+
+    @model_validator(mode="after")
+    def _both_halves(self) -> Self:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("one of certificate_file and key_file without the other, expected both or neither")
+        return self
+
+
+class PageSettings(Settings):
+    """A page to look at, and who may."""
+
+    host: Host = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    names: Annotated[tuple[Host, ...], Field(max_length=16, strict=False)] = ()
+    password_file: SecretPath | None = None
+    tls: PageTlsSettings = PageTlsSettings()
+
+    @model_validator(mode="after")
+    def _a_password_where_others_come(self) -> Self:
+        if self.password_file is None and (self.names or not _is_here(self.host)):
+            where = f"names {', '.join(self.names)}" if self.names else f"host {self.host}"
+            raise ValueError(f"{where} without password_file: expected one, or 127.0.0.1 and no names")
+        return self
+
+
+def _is_here(host: str) -> bool:
+    """Whether only this computer reaches what listens there."""
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
 
 
 class LogSettings(Settings):
@@ -356,7 +452,9 @@ class Config(Settings):
     evidence: EvidenceSettings = EvidenceSettings()
     memory: MemorySettings = MemorySettings()
     mqtt: MqttSettings = MqttSettings()
+    notify: NotifySettings = NotifySettings()
     metrics: MetricsSettings = MetricsSettings()
+    page: PageSettings = PageSettings()
     log: LogSettings = LogSettings()
 
     @property

@@ -2,12 +2,14 @@
 
     daemon       makes the parts, starts them, says how they are, ends them in order
     service      a daemon until it is told to stop, and a new one at each reload
+    preparing    where the next one is made, so that nobody waits for it
     opening      sources by their settings
     listener     one source, and the rooms that its sound goes through:
     lasting      its life: opened, lost, opened again
     hearing      its sound, judged
     telling      what happened, told
     asked        what people ask of it, until its next sound
+    shown        what the page is shown of it; `paging`: the page, and what it may ask
 
 `happening` and `payloads` are what they give each other and the world. `notify` talks to systemd, and `allocator` keeps
 the heap small.

@@ -10,6 +10,9 @@ becomes a message elsewhere, in a thread a source, which nothing makes wait:
     payloads     and in which words                              -> JSON, as in edge/schemas/
     remembered   what its judge has learnt, from start to start  -> notes
     minutes      what happens there, each minute in numbers      -> history
+    shown        what the page is shown, and may ask             -> page
+
+A person who has a machine learnt anew does so in `school`, by sound that a listener hears anyway.
 
 What a person asks for goes the other way: publisher -> daemon -> listener -> asked, and with the next block to hearing.
 """
@@ -30,11 +33,13 @@ from edge.daemon import payloads
 from edge.daemon.listener import Listener
 from edge.daemon.notify import ALIVE, READY, Watchdog, notify, watchdog_seconds
 from edge.daemon.opening import openers
+from edge.daemon.paging import Paging
 from edge.daemon.payloads import Record
+from edge.daemon.school import School
 from edge.detector import Detector
 from edge.errors import ConfigError, EarshotError
 from edge.memory import ClipStore, History, Notes
-from edge.voice import Command, Publisher, Snapshot, metrics
+from edge.voice import Command, Notifier, Publisher, Snapshot, metrics
 
 log = logging.getLogger(__name__)
 
@@ -51,44 +56,61 @@ class Daemon:
     """Listens to every source of a configuration until it is told to stop, or until all of them have ended."""
 
     def __init__(
-        self, config: Config, detectors: Mapping[Path, Detector], on_record: Callable[[Record], None] | None = None
+        self,
+        config: Config,
+        detectors: Mapping[Path, Detector],
+        on_record: Callable[[Record], None] | None = None,
+        *,
+        learnt: Mapping[str, Detector] | None = None,
+        on_reload: Callable[[], None] | None = None,
     ) -> None:
         """Open no source, no file and no connection.
 
-        detectors: that of each source, by its path; verified
+        detectors: that which the configuration names, of each source, by its path; verified
+        learnt: those that sources have learnt in place of these, by the names of the sources; verified
         on_record: if given, called with a JSON-ready record of every reading and event, from the sources' threads.
+        on_reload: called when a person changed what is judged by: the next daemon judges by it.
         Raises DetectorError or ConfigError that names what does not fit.
         """
         self._config = config
         self._stop = threading.Event()
         self._failure: Exception | None = None
         self._started = time.monotonic()
+        state = config.state_path
+        self._clips = ClipStore(config.evidence, state / "evidence") if state else None
+        self._notes = Notes(state / "learnt" if state else None)
         self._publisher = Publisher(
             config.mqtt,
             node=config.node_name,
             sources=[source.name for source in config.sources],
-            state_path=config.state_path,
+            state_path=state,
             on_command=self._obey,
+            pictures=self._clips is not None and config.evidence.privacy != "off",
+            notebook=Notes(state / "announced" if state else None),
         )
+        self._notifier = Notifier(config.notify, config.node_name, state) if config.notify.url else None
         opened = openers(config.sources)
-        self._clips = ClipStore(config.evidence, config.state_path / "evidence") if config.state_path else None
-        self._notes = Notes(config.state_path / "learnt" if config.state_path else None)
         self._history = _history(config)
+        self._paging = Paging(config, self, on_reload)
+        judged_by = {**{source.name: detectors[source.detector] for source in config.sources}, **(learnt or {})}
         self._listeners = [
             Listener(
-                source,
-                detectors[source.detector],
-                config,
+                source if source.name not in (learnt or {}) else source.model_copy(update={"section": None}),
+                judged_by[source.name],
+                self._paging.judging(source.name),
                 opened[source.name],
                 self._publisher,
                 self._clips,
                 self._history,
                 self._notes,
                 self._stop,
-                on_record,
+                self._paging.records(on_record),
+                self._paging.page,
+                self._notifier,
             )
             for source in config.sources
         ]
+        self.school = School(config, detectors, judged_by, self._listeners, on_reload or (lambda: None))
 
     @property
     def config(self) -> Config:
@@ -107,6 +129,8 @@ class Daemon:
         """
         until = None if seconds is None else time.monotonic() + seconds
         self._publisher.start()
+        if self._notifier:
+            self._notifier.start()
         if self._clips:
             self._clips.start()
         if self._history:
@@ -119,18 +143,23 @@ class Daemon:
         server = None
         try:
             server = self._serve_metrics()  # late: it asks DNS for our name, which may take its time
+            self._paging.open()
             self._watch(threads, until, on_tick)
         finally:
             on_end()
             none_is_left = not any(thread.is_alive() for thread in threads) and not self._stop.is_set()
             self._stop.set()
+            self.school.close()
             self._end_sources(threads)
+            self._paging.close()
             self._notes.close(CLIPS_SECONDS)
             if self._history:
                 self._history.close(CLIPS_SECONDS)
             if self._clips:
                 self._clips.close(CLIPS_SECONDS)
-            self._publisher.health(self._health())
+            self._publisher.health(self.health())
+            if self._notifier:
+                self._notifier.close()
             self._publisher.close()
             if server is not None:
                 server.close()
@@ -169,7 +198,7 @@ class Daemon:
         said = ""
         while any(thread.is_alive() for thread in threads) and (until is None or time.monotonic() < until):
             if time.monotonic() >= next_health:
-                self._publisher.health(self._health())
+                self._publisher.health(self.health())
                 next_health += self._config.mqtt.health_seconds
             if (status := self._status()) != said:
                 notify(f"STATUS={status}")
@@ -187,7 +216,23 @@ class Daemon:
     def _obey(self, source: str, command: Command) -> str | None:
         return next(each for each in self._listeners if each.name == source).obey(command)
 
-    def _health(self) -> Record:
+    @property
+    def listeners(self) -> Sequence[Listener]:
+        """Who hears the sources."""
+        return self._listeners
+
+    @property
+    def history(self) -> History | None:
+        """What is remembered of them."""
+        return self._history
+
+    @property
+    def broker(self) -> Record:
+        """Whether there is a connection to the broker, and why not."""
+        return {"connected": self._publisher.connected, "reason": self._publisher.reason}
+
+    def health(self) -> Record:
+        """Return how the device is (schemas/health.json)."""
         clips = self._clips
         return payloads.health_of(
             self._config.node_name,
@@ -200,6 +245,7 @@ class Daemon:
             judging={each.name: each.judging for each in self._listeners},
             defects={each.name: each.defect for each in self._listeners if each.defect},
             mqtt=self._publisher.figures,
+            notify=self._notifier.figures if self._notifier else None,
             clips={
                 "state": clips.state if clips else "off",
                 "bytes": clips.clips_bytes if clips else 0,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from edge.config import Config, FolderSettings, MicrophoneSettings, SourceSettings
 from edge.daemon.happening import Happening, Moment, Standing
 from edge.daemon.lasting import Lost
-from edge.detector import Detector, Judge, Line, Reading, Section
+from edge.detector import KEEPS_SECONDS, Detector, Explaining, Judge, Line, Reading, Section
 from edge.judge import SensorHealth
 from edge.source import SAMPLE_RATE_HZ, Block, Samples
 from edge.voice import Acknowledge, Command, Shelve, Stopwatch, Threshold
@@ -33,7 +33,9 @@ class Hearing:
         self.judge = Judge(config.event, detector, section, learns=not repeats)
         self.stopwatch = Stopwatch()
         self._settings = settings
-        self._line = Line(detector, section)
+        keeps = config.evidence.privacy != "off"
+        self._line = Line(detector, section, keeps_seconds=KEEPS_SECONDS if keeps else 0.0)
+        self._explaining = Explaining(self._line, self.judge, section)
         normal = section.statistics
         self._sensor = SensorHealth(config.sensor, normal.band_mean, normal.band_deviation)
         self._recording: str | None = None
@@ -47,6 +49,7 @@ class Hearing:
         if block.starts_anew and isinstance(self._settings, FolderSettings):  # each recording stands for itself
             self._sensor.reset()
             self.judge.forget()
+            self._explaining.forget()
         events = self.judge.interrupt("source_lost")
         too_short = self._too_short if block.starts_anew else None
         if block.starts_anew:
@@ -122,7 +125,8 @@ class Hearing:
         if score is None or fault is not None:
             happened = self._distrust(fault)
         else:
-            happened = [Standing("listening"), *self.judge.hear(reading, heard_until)]
+            events = self._explaining.explain(reading, self.judge.hear(reading, heard_until))
+            happened = [Standing("listening"), *events]
         return [*happened, self._moment(heard_until, heard_seconds, reading, score)]
 
     def _moment(

@@ -2,7 +2,7 @@
 
     LastingSource -> Hearing -> Telling        blocks -> what happened -> messages
                         |
-                      Tally                    looks on
+                      Tally, Shown             look on
 
 One thread carries a block from end to end; others may ask how it is, hand in what a person asks for, and end it.
 """
@@ -17,6 +17,7 @@ from functools import partial
 from typing import Final
 
 from edge.config import Config, SourceSettings
+from edge.daemon import payloads
 from edge.daemon.asked import Asked
 from edge.daemon.happening import Commanded, Happening, Moment, Standing
 from edge.daemon.hearing import Hearing
@@ -26,13 +27,15 @@ from edge.daemon.notify import Progress
 from edge.daemon.opening import pickup_of
 from edge.daemon.payloads import Origin, Record
 from edge.daemon.remembered import Remembered
+from edge.daemon.shown import Shown
 from edge.daemon.telling import Telling
 from edge.detector import Detector, Reading
 from edge.errors import EarshotError, shown
-from edge.judge import Event, Provisional
+from edge.judge import Alarm, Event, Provisional
 from edge.memory import ClipStore, Evidence, History, Notes
+from edge.page import Page
 from edge.source import SAMPLE_RATE_HZ, Block, Source
-from edge.voice import Command, Publisher, SourceSnapshot
+from edge.voice import Command, Notifier, Publisher, SourceSnapshot
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +68,8 @@ class Tally:
 class Listener:
     """Hears a source out, judges what it hears, and says so. `run`, `lose` and `fail` are the listening thread's.
 
-    defect  by which it is lost until the next start, if there was one
+    defect    by which it is lost until the next start, if there was one
+    overhear  who is handed each block besides, and may not make it wait; may be set from any thread
     """
 
     def __init__(
@@ -80,6 +84,8 @@ class Listener:
         notes: Notes,
         stop: threading.Event,
         on_record: Callable[[Record], None] | None,
+        page: Page | None,
+        notifier: Notifier | None,
     ) -> None:
         """Open nothing. Raises DetectorError or ConfigError where detector and settings do not fit."""
         self.name = settings.name
@@ -87,22 +93,28 @@ class Listener:
         if words := detector.mismatch(pickup_of(settings)):
             log.warning("%s: %s", self.name, words)
         self._hop_seconds = detector.plan.hop_seconds
-        self._evidence = Evidence(clips, self.name, partial(publisher.image, self.name)) if clips else None
+        self._evidence = Evidence(clips, self.name, partial(_show, self.name, publisher, notifier)) if clips else None
         self._source = LastingSource(settings, open_source, stop)
         self._hearing = Hearing(settings, detector, section, config)
         judge, most_minutes = self._hearing.judge, config.mqtt.largest_shelve_minutes
         self._asked = Asked(self.name, lambda: judge.own_threshold, most_minutes, partial(self._gave_up, publisher))
         self._remembered = Remembered(notes, self.name, detector, section, judge)
+        origin = Origin(config.node_name, self.name, detector, section)
+        self._shown = Shown(page, origin, judge) if page else None
+        self._origin = origin
         self._telling = Telling(
-            Origin(config.node_name, self.name, detector, section),
+            origin,
             publisher,
             self._evidence,
             state_seconds=config.mqtt.state_seconds,
             stop=stop,
             on_record=on_record,
+            notifier=notifier,
         )
-        self._minutes = Minutes(history, self.name, detector, section, judge) if history else None
+        most = config.event.max_episode_minutes
+        self._minutes = Minutes(history, self.name, detector, section, judge, most) if history else None
         self._tally = Tally()
+        self.overhear: Callable[[Block], None] | None = None
         self.defect: str | None = None
 
     def run(self) -> None:
@@ -137,6 +149,10 @@ class Listener:
         """Wake the source if it waits for sound, so that `run` can return. May be called from any thread."""
         self._source.close()
 
+    def alarms(self, threshold: float, since: float) -> list[Alarm]:
+        """Return what episodes a threshold would have told of since then (UNIX seconds). Any thread; reads the disk."""
+        return [] if self._minutes is None else self._minutes.alarms(threshold, since)
+
     def obey(self, command: Command) -> str:
         """Take what a person asked for; return what will be done before the next sound. May be called from any thread.
 
@@ -167,6 +183,11 @@ class Listener:
         standing = self.standing
         judged = standing.status == "listening"
         return Progress(self._tally.samples, self._tally.hops, heard=standing.hears, judged=judged)
+
+    @property
+    def card(self) -> Record:
+        """What it is judged by: the detector, its section, and what it would hear."""
+        return payloads.card_of(self._origin, self._hearing.judge)
 
     def snapshot(self) -> SourceSnapshot:
         """Return what Prometheus is told."""
@@ -199,11 +220,15 @@ class Listener:
         if block.starts_anew:
             self._tell(self._hearing.begin(block))
         self._tally.samples += block.samples.size
+        if (overhear := self.overhear) is not None:
+            overhear(block)
         if self._evidence is not None:
             self._evidence.hear(block)
         for command in self._asked.take():
             self._tell(self._hearing.obey(command, block.time + block.samples.size / SAMPLE_RATE_HZ))
         self._tell(self._hearing.hear(block))
+        if self._shown is not None:
+            self._shown.hear(block)
         self._remembered.hear(block.samples.size / SAMPLE_RATE_HZ)
 
     def _gave_up(self, publisher: Publisher, command: Command, why: str) -> None:
@@ -211,9 +236,17 @@ class Listener:
         publisher.answer(self.name, type(command).__name__.lower(), ok=False, words=why)
 
     def _tell(self, happened: Iterable[Happening]) -> None:
-        """Let everybody know who looks on: here a page would be told, too."""
+        """Let everybody know who looks on."""
         for happening in happened:
             self._tally.count(happening)
             if self._minutes is not None:
                 self._minutes.hear(happening)
+            if self._shown is not None:
+                self._shown.see(happening)
             self._telling.tell(happening)
+
+
+def _show(source: str, publisher: Publisher, notifier: Notifier | None, png: bytes) -> None:
+    publisher.image(source, png)
+    if notifier is not None:
+        notifier.picture(source, png)

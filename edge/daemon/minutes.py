@@ -2,14 +2,24 @@
 
 from edge.daemon.happening import Happening, Moment, Standing
 from edge.detector import Detector, Judge, Section
+from edge.judge import Alarm, alarms_at
 from edge.memory import Diary, Heard, History
 
 
 class Minutes:
     """Hands each moment of one source to its diary. For the listening thread; waits for no disk."""
 
-    def __init__(self, history: History, source: str, detector: Detector, section: Section, judge: Judge) -> None:
-        """Open nothing."""
+    def __init__(
+        self,
+        history: History,
+        source: str,
+        detector: Detector,
+        section: Section,
+        judge: Judge,
+        most_minutes: float,
+    ) -> None:
+        """Open nothing. most_minutes: after which an episode is closed."""
+        self._history, self._source, self._judge, self._most_minutes = history, source, judge, most_minutes
         frontend, model = detector.frontend, detector.model
         self._diary: Diary = history.diary(
             source,
@@ -22,6 +32,7 @@ class Minutes:
             {
                 "source": source,
                 "detector": detector.sha256,
+                "network": detector.card.files["model.onnx"],
                 "section": section.card.name,
                 "score": judge.score_name,
                 "averages_seconds": judge.averages_seconds,
@@ -40,6 +51,17 @@ class Minutes:
                 self._standing = happening
             case Moment() if self._standing.hears:
                 self._diary.hear(self._heard(happening))
+
+    def alarms(self, threshold: float, since: float) -> list[Alarm]:
+        """Return what episodes a threshold would have told of since then (UNIX seconds). Any thread; reads the disk."""
+        minutes = self._history.series(self._source, ("rarity",))
+        newer = minutes["time"] >= since
+        return alarms_at(
+            minutes["time"][newer],
+            minutes["rarity"][newer],
+            self._judge.rarity_of(threshold),
+            most_minutes=self._most_minutes,
+        )
 
     def end(self) -> None:
         """Nothing more is heard."""

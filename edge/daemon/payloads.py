@@ -10,8 +10,9 @@ from typing import Any
 
 from edge import __version__, clock
 from edge.daemon.happening import Commanded, Moment, Standing
-from edge.detector import Detector, Reading, Section
-from edge.judge import Event, Provisional
+from edge.detector import Detector, Judge, Reading, Section, would_hear_text
+from edge.judge import Cause, Event, Provisional
+from edge.voice import cause_in_words
 
 Record = dict[str, Any]
 
@@ -48,6 +49,7 @@ def event_of(origin: Origin, event: Event, *, epoch: float, clip: str | None, cl
         "threshold": _rounded(event.threshold),
         "duration_s": round(event.duration_s, 3),
         "bands": [asdict(band) for band in event.bands],
+        "why": None if event.why is None else why_of(event.why),
         **({"reason": event.reason} if event.reason else {}),
         "acknowledged": event.acknowledged,
         "evidence": {**asdict(event.basis), "probability": float(f"{event.basis.probability:.3g}")},
@@ -56,6 +58,11 @@ def event_of(origin: Origin, event: Event, *, epoch: float, clip: str | None, cl
         "delayed": False,
         "clock_synced": clock_synced,
     }
+
+
+def why_of(cause: Cause) -> Record:
+    """Return a cause as it stands in an event: its numbers, and the sentence that a person would say."""
+    return {**asdict(cause), "sentence": cause_in_words(**asdict(cause))}
 
 
 def state_of(origin: Origin, standing: Standing, moment: Moment, *, epoch: float) -> Record:
@@ -94,6 +101,24 @@ def reading_of(origin: Origin, moment: Moment, reading: Reading, *, epoch: float
     }
 
 
+def card_of(origin: Origin, judge: Judge) -> Record:
+    """Return what a source is judged by, for the page."""
+    card, own = origin.detector.card, origin.section.card
+    return {
+        "name": card.name,
+        "version": card.version,
+        "created": card.created,
+        "sha256": origin.detector.sha256,
+        "section": own.name,
+        "score": judge.score_name,
+        "threshold": _rounded(judge.own_threshold),
+        "hours": round(own.windows * origin.window_seconds / 3600, 2),
+        "false_alarm_rate": card.false_alarm_rate,
+        "would_hear": [each.model_dump(mode="json") for each in own.would_hear],
+        "would_hear_words": would_hear_text(own),
+    }
+
+
 def health_of(
     node: str,
     *,
@@ -107,8 +132,9 @@ def health_of(
     defects: Mapping[str, str],
     mqtt: Mapping[str, object],
     clips: Mapping[str, object],
+    notify: Mapping[str, object] | None = None,
 ) -> Record:
-    """Return the payload of schemas/health.json, said at `unix_seconds`. mqtt, clips: their figures, as they are.
+    """Return the payload of schemas/health.json, said at `unix_seconds`. mqtt, clips, notify: their figures.
 
     defects: why those sources are lost that have failed, by name.
     commanded, judging: of each source; evidence, and how far its machine is known, as in `Moment`.
@@ -132,6 +158,7 @@ def health_of(
         "judging": {name: _judging_of(*each) for name, each in judging.items()},
         "defects": dict(defects),
         "mqtt": mqtt,
+        **({"notify": notify} if notify is not None else {}),
         "clips": clips,
     }
 

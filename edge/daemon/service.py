@@ -8,9 +8,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from edge.config import Config
 from edge.daemon.daemon import TICK_SECONDS, Daemon
+from edge.daemon.in_force import learnt_detectors
 from edge.daemon.notify import READY, STOPPING, notify, reloading, starting
 from edge.daemon.payloads import Record
 from edge.daemon.preparing import Preparation, foresee
@@ -70,6 +72,8 @@ class Service:
                 self._in_force(daemon.config)
                 daemon.run(None if until is None else until - time.monotonic(), self._look, self._say_the_end)
                 daemon, self._following = self._following, None
+                if daemon is not None and not self._stopped.is_set():
+                    log.info("the new configuration is in force")
         finally:
             if self._preparation is not None:
                 self._preparation.cancel()
@@ -87,7 +91,8 @@ class Service:
     def _make(self, cancelled: Callable[[], bool]) -> Daemon:
         config = self._read()
         detectors = self._trials.open([source.detector for source in config.sources], cancelled)
-        daemon = Daemon(config, detectors, self._on_record)
+        learnt = learnt_detectors(config, detectors, partial(self._trials.open, cancelled=cancelled))
+        daemon = Daemon(config, detectors, self._on_record, learnt=learnt, on_reload=self.reload)
         foresee(config, self._daemon.config if self._daemon else None)
         return daemon
 
@@ -111,7 +116,6 @@ class Service:
             log.exception("a defect of ours")
             self._stay(f"a defect of ours: {type(error).__name__}: {error}")
         else:
-            log.info("the new configuration comes into force")
             if self._daemon is not None:
                 self._daemon.stop()
 

@@ -14,7 +14,7 @@ from edge.daemon.happening import Happening, Moment, Standing
 from edge.daemon.payloads import Origin, Record
 from edge.judge import Event, Provisional
 from edge.memory import Evidence
-from edge.voice import Acknowledge, Publisher, Shelve, Threshold, evidence_in_words, provisional_in_words
+from edge.voice import Acknowledge, Notifier, Publisher, Shelve, Threshold, evidence_in_words, provisional_in_words
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +38,13 @@ class Telling:
         state_seconds: float,
         stop: threading.Event,
         on_record: Callable[[Record], None] | None,
+        notifier: Notifier | None = None,
     ) -> None:
         """state_seconds: how often the state is said anew. stop: once it is set, an end is nothing to warn of."""
         self.standing = Standing("waiting")
         self._origin = origin
         self._publisher = publisher
+        self._notifier = notifier
         self._evidence = evidence
         self._state_seconds = state_seconds
         self._stop = stop
@@ -71,15 +73,18 @@ class Telling:
             clip = self._evidence.clip_name(event.id)
 
         payload = payloads.event_of(
-            self._origin, _heard(event), epoch=clock.utc(0.0), clip=clip, clock_synced=clock.synced()
+            self._origin, by_now(event), epoch=clock.utc(0.0), clip=clip, clock_synced=clock.synced()
         )
         self._publisher.event(source, payload)
         self._publisher.anomaly(source, event.kind != "closed")
+        if self._notifier is not None:
+            self._notifier.event(payload)
         self._record({"type": "event", **payload})
         if self._evidence is not None and event.kind == "closed":
             self._evidence.closed(event.id)
         # > episode opened: score 2.31 (threshold 3.70), for the last minute, against its enrolment
         why = f", {evidence_in_words(event.basis.seconds, event.basis.against)}" if event.kind == "opened" else ""
+        why += f": {payload['why']['sentence']}" if payload["why"] else ""
         log.warning(
             "%s: episode %s: score %.2f (threshold %.2f)%s", source, event.kind, event.score, event.threshold, why
         )
@@ -96,11 +101,13 @@ class Telling:
             log.log(logging.WARNING if unwell else logging.INFO, "%s: %s", source, standing)
             self.standing = standing
             self._state_due = -math.inf
+            if self._notifier is not None and not self._stop.is_set():
+                self._notifier.sensor(source, standing.status, standing.reason, clock.rfc3339(time.time()))
         if is_lost or standing.status == "filling" or (is_new and standing.status == "waiting"):  # an end, a beginning
             self._publisher.availability(source, not is_lost)
 
     def _tell_moment(self, moment: Moment) -> None:
-        moment = _heard(moment)
+        moment = by_now(moment)
         if (moment.provisional is None) != (self._provisional is None):
             known = moment.provisional
             words = "known well enough" if known is None else provisional_in_words(known.hours, known.of)
@@ -118,7 +125,7 @@ class Telling:
             self._publisher.state(self._origin.source, payload)
 
 
-def _heard(what: _Heard) -> _Heard:
+def by_now(what: _Heard) -> _Heard:
     """Return it with a time that is not later than now: a pipe or a folder may be read faster than it sounded."""
     now = time.monotonic()
     return replace(what, time=now) if what.time > now else what

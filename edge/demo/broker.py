@@ -25,7 +25,7 @@ class DemoBroker:
     def __init__(self, port: int | None = None) -> None:
         """Choose where to listen on 127.0.0.1: at `port`, or at a free one, which is `self.port` from here on."""
         self.host = HOST
-        self.port = port or _free_port()
+        self.port = port or free_port()
         self._ready = threading.Event()
         self._failure: Exception | None = None
         self._stop: asyncio.Event | None = None
@@ -90,7 +90,8 @@ def _import_amqtt() -> type[Any]:
     return broker_class
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of this computer's own address that nobody listens at."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

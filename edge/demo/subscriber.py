@@ -80,12 +80,13 @@ def _state(state: dict[str, Any]) -> str:
 
 
 def _event(event: dict[str, Any]) -> str:
+    cause = f": {event['why']['sentence']}" if event.get("why") else ""
     bands = ", ".join(f"{b['hz_lo']:.0f}-{b['hz_hi']:.0f} Hz {b['delta_db']:+.0f} dB" for b in event["bands"])
-    why = f" because {bands}" if bands else ""
+    why = f" ({bands})" if bands else ""
     reason = f", {event['reason']}" if "reason" in event else ""
     basis = event.get("evidence") if event["kind"] == "opened" else None
     seen = f" {evidence_in_words(basis['seconds'], basis['against'])}" if basis else ""
-    return f"*** episode {event['kind']}{reason}: {event['machine']} scores {event['score']:.2f}{seen}{why}"
+    return f"*** episode {event['kind']}{reason}: {event['machine']} scores {event['score']:.2f}{seen}{cause}{why}"
 
 
 def _health(health: dict[str, Any]) -> str:

@@ -1,14 +1,14 @@
 """Recordings through the same line as live sound: every window of a file, or one score for all of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
 from edge.detector.line import Line, Reading
-from edge.ear import HopPlan, Samples, still_stretches
+from edge.ear import Ear, HopPlan, Measurement, Samples, still_stretches
 from edge.errors import EarshotError, shown
 from edge.judge import ScoreName
 from edge.source import AS_IT_IS, Note, OnNote, Pickup, read_blocks, say_once
@@ -21,6 +21,10 @@ LEAST_PART: Final = 0.25
 
 FADE_SECONDS: Final = 0.01
 """How long two ends that are put together overlap: a step between them would be a knock."""
+
+Key = TypeVar("Key", bound=Hashable)
+Scored = Callable[[Measurement], Mapping[Key, float]]
+"""Gives the scores of a window, by whatever they are called."""
 
 _GATHERED_SECONDS: Final = 60.0
 """What is looked through for stretches of one value at once."""
@@ -52,7 +56,8 @@ def readings_of(
     """
     line.reset()
     for samples in read_blocks(path, pickup, block_samples=block_samples, on_note=on_note):
-        yield from line.feed(samples)
+        for start in range(0, samples.size, BLOCK_SAMPLES):
+            yield from line.feed(samples[start : start + BLOCK_SAMPLES])
 
 
 def score_file(line: Line, path: Path, pickup: Pickup = AS_IT_IS) -> Mapping[ScoreName, float]:
@@ -60,8 +65,13 @@ def score_file(line: Line, path: Path, pickup: Pickup = AS_IT_IS) -> Mapping[Sco
 
     Raises SourceError if it cannot be read, and EarshotError if no part of it could be trusted.
     """
+    return score_through(line.ear, line.scores, path, pickup)
+
+
+def score_through(ear: Ear, scored: Scored[Key], path: Path, pickup: Pickup = AS_IT_IS) -> dict[Key, float]:
+    """Do as `score_file` for scores of any kind: a recording is heard once, however many there are."""
     notes: list[Note] = []
-    scores = _scores(line, path, pickup, notes)
+    scores = _scores(ear, scored, path, pickup, notes)
     if not scores:
         raise EarshotError(f"{shown(path)}: {'; '.join(note.text for note in notes)}: expected the sound of a machine")
     for note in notes:
@@ -72,49 +82,56 @@ def score_file(line: Line, path: Path, pickup: Pickup = AS_IT_IS) -> Mapping[Sco
 def judge_file(line: Line, path: Path, pickup: Pickup = AS_IT_IS) -> FileScore:
     """Do as `score_file` for a table: a recording without a score is one with a reason. Raises SourceError."""
     notes: list[Note] = []
-    scores = _scores(line, path, pickup, notes)
+    scores = _scores(line.ear, line.scores, path, pickup, notes)
     return FileScore(scores, tuple(note.text for note in notes))
 
 
-def _scores(line: Line, path: Path, pickup: Pickup, notes: list[Note]) -> dict[ScoreName, float]:
+def _scores(ear: Ear, scored: Scored[Key], path: Path, pickup: Pickup, notes: list[Note]) -> dict[Key, float]:
     """Return the mean over the windows (the B segments of the paper's Eq. 4), else the scores of a part."""
-    readings = [(each.fault, each.scores) for each in readings_of(line, path, pickup, on_note=notes.append)]
-    heard = [scores for fault, scores in readings if fault is None]
+    faults: list[str] = []
+    heard: list[Mapping[Key, float]] = []
+    ear.reset()
+    for samples in read_blocks(path, pickup, block_samples=BLOCK_SAMPLES, on_note=notes.append):
+        for window in ear.feed(samples):
+            if window.fault is None:
+                heard.append(scored(window))
+            else:
+                faults.append(window.fault)
     if heard:
-        if len(heard) < len(readings):
-            fault = next(fault for fault, _ in readings if fault is not None)
-            notes.append(Note("gap", f"{len(readings) - len(heard)} of {len(readings)} windows left out: {fault}"))
+        if faults:
+            n_all = len(heard) + len(faults)
+            notes.append(Note("gap", f"{len(faults)} of {n_all} windows left out: {faults[0]}"))
         return {name: float(np.mean([scores[name] for scores in heard])) for name in heard[0]}
-    return _scores_of_part(line, path, pickup, notes, silent=bool(readings))
+    part = _window_of_part(ear.plan, path, pickup, notes, silent=bool(faults))
+    if part is None:
+        return {}
+    ear.reset()
+    return dict(scored(ear.feed(part)[0]))
 
 
-def _scores_of_part(
-    line: Line, path: Path, pickup: Pickup, notes: list[Note], *, silent: bool
-) -> dict[ScoreName, float]:
-    """Judge what there is between the stretches of one value as one window, repeated where it is shorter."""
-    rate = line.plan.frontend.sample_rate_hz
-    part, n_heard, left_out = _part(path, pickup, line.plan)
+def _window_of_part(plan: HopPlan, path: Path, pickup: Pickup, notes: list[Note], *, silent: bool) -> Samples | None:
+    """Return what there is between the stretches of one value as one window, repeated where it is shorter."""
+    rate = plan.frontend.sample_rate_hz
+    part, n_heard, left_out = _part(path, pickup, plan)
     seconds = n_heard / rate
-    if n_heard < LEAST_PART * line.plan.window_samples:
+    if n_heard < LEAST_PART * plan.window_samples:
         what = (
             "silent or stuck"
             if silent or left_out
             else f"{seconds + left_out / rate:.2f} s, too short to say anything of a machine"
         )
         notes.append(Note("no part", what))
-        return {}
-    window_seconds = line.plan.window_samples / rate
+        return None
     said = f"{left_out / rate:.2f} s of one value left out: judged by the other " if left_out else "judged by its "
     said += f"{seconds:.2f} s"
-    if n_heard < line.plan.window_samples:
-        said += f", shorter than a window of {window_seconds:g} s and so repeated"
+    if n_heard < plan.window_samples:
+        said += f", shorter than a window of {plan.window_seconds:g} s and so repeated"
     notes.append(Note("gap" if left_out else "short", said))
 
     whole = part
-    while whole.size < line.plan.window_samples:
+    while whole.size < plan.window_samples:
         whole = _joined(whole, part, rate)
-    line.reset()
-    return dict(line.feed(whole[: line.plan.window_samples])[0].scores)
+    return whole[: plan.window_samples]
 
 
 def _part(path: Path, pickup: Pickup, plan: HopPlan) -> tuple[Samples, int, int]:

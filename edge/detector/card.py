@@ -32,6 +32,9 @@ MOST_LETTERS: Final = 200
 WINDOW_FRAMES: Final = (32, 4096)
 """Two hops, and two minutes."""
 
+MOST_CONDITIONS: Final = 24
+"""Of a section. Each is a mean: a place where a fault can hide, and a distance a window."""
+
 FRAME_SAMPLES: Final = (128, 16_384)
 LEAST_HOP_SAMPLES: Final = 64
 MOST_MELS: Final = 1024
@@ -67,7 +70,9 @@ class SectionCard(_Part):
     """What `detector.json` says of one section.
 
     weekly  None where there was too little unbroken normal sound
+    domains  of each mean that ordinary sound has
     would_hear  from which strength on known changes are reported; empty where nobody has tried
+    conditions  what a person calls each mean; empty where nobody named any
     fusion  a detector that does not say is of before there was a choice
     """
 
@@ -80,6 +85,7 @@ class SectionCard(_Part):
     weekly: WeeklyCard | None = None
     fusion: Fusion = "mean"
     would_hear: tuple[LimitCard, ...] = ()
+    conditions: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -178,8 +184,9 @@ def _check(card: Card) -> None:
 
 def _check_section(section: SectionCard, card: Card) -> None:
     what = section.name
-    if not section.domains or len(set(section.domains)) < len(section.domains):
-        raise ValueError(f"{what}: domains {section.domains}: expected one or two, each once")
+    if not 1 <= len(section.domains) <= MOST_CONDITIONS:
+        raise ValueError(f"{what}: {len(section.domains)} domains: expected 1 to {MOST_CONDITIONS}")
+    _check_conditions(section)
     if section.class_index is not None and not (0 <= section.class_index < len(card.classes) and len(card.classes) > 1):
         raise ValueError(
             f"{what}: class_index {section.class_index}: expected one of {len(card.classes)} classes, or null"
@@ -191,6 +198,15 @@ def _check_section(section: SectionCard, card: Card) -> None:
             raise ValueError(f"{what}: threshold of {score} {threshold:g}: expected a number above 0")
     if section.weekly is not None:
         _expect_inside(f"{what}: weekly.hours", section.weekly.hours, 0, math.inf)
+
+
+def _check_conditions(section: SectionCard) -> None:
+    names = section.conditions or tuple(section.domains)
+    if len(names) != len(section.domains) or len(set(names)) < len(names):
+        raise ValueError(f"{section.name}: conditions {_brief(names)}: expected a name for each domain, each once")
+    for name in names:
+        if not 0 < len(name) <= MOST_LETTERS or shown(name) != name:
+            raise ValueError(f"{section.name}: condition {_brief(name)}: expected letters that can be seen")
 
 
 def _check_pickup(training: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@
                     week where there was sound enough for such a table; plain arrays, no pickle
     detector.json   what it is: settings, sections, thresholds, metrics, and the SHA-256 of the files beside it
     golden.flac     a recording, with the scores it must give in detector.json
+    normal.npz      the windows that a machine was enrolled from (edge/detector/heard.py); not of machines trained on
     MODEL_CARD.md   the same for people
 
 All of it is read as if a stranger had sent it: plain files of the folder alone, within bounds, each as its check sum
@@ -27,12 +28,14 @@ from typing import Final
 
 import numpy as np
 
+from edge.detector import heard
 from edge.detector.arrays import MOST_ARRAYS_BYTES
 from edge.detector.card import MOST_CARD_BYTES, SCHEMA, Card, card_of, frontend_of
 from edge.detector.sections import Section, as_arrays, sections_of
 from edge.ear import MOST_GRAPH_BYTES, Ear, FrontendSettings, HopPlan, Model
 from edge.errors import DetectorError, shown
 from edge.files import read_plain
+from edge.judge import NormalWindows
 from edge.source import Pickup
 
 log = logging.getLogger(__name__)
@@ -43,6 +46,7 @@ MOST_BYTES: Final = {
     "model.onnx": MOST_GRAPH_BYTES,
     "scorer.npz": MOST_ARRAYS_BYTES,
 }
+NORMAL: Final = "normal.npz"
 MOST_OTHER_BYTES: Final = 16 << 20
 NEEDED: Final = ("MODEL_CARD.md", "golden.flac", "model.onnx", "scorer.npz")
 """What each folder holds beside `detector.json`, which has their check sums."""
@@ -89,6 +93,17 @@ class Detector:
     def ear(self) -> Ear:
         """Return an ear of its own for one stream, which hears as this detector was made to."""
         return Ear(self.model, self.plan)
+
+    def normal(self, name: str) -> NormalWindows | None:
+        """Return the windows that a section was enrolled from; None where they are not in it.
+
+        Raises DetectorError where they are not as they were written.
+        """
+        if NORMAL not in self.card.files or len(self.sections) != 1:
+            return None
+        path = _there(self.path) / NORMAL
+        with _naming(path):
+            return heard.windows_of(_as_written(path, self.card.files[NORMAL]), self.sections[name].card, self.model)
 
     def section(self, name: str | None) -> Section:
         """Return a section by `machine/section`, by `section` alone where that is unique, or the only one for None.
@@ -210,14 +225,16 @@ def write(
     model: Path,
     golden: Path,
     model_card: str,
+    normal: NormalWindows | None = None,
     check: Callable[[Path], Card | None] | None = None,
 ) -> Detector:
     """Write a detector folder whole, or not at all; what stood there before is kept until the new one is complete.
 
+    normal: what a section was enrolled from, for what is learnt later.
     check: called with the finished folder before it gets its name; raises to refuse it, and may return the card to
     store instead (with the golden scores that only the finished folder can give).
     """
-    path = path.absolute()
+    path = Path(os.path.realpath(path))  # a link stays one: it may be how an installation names its newest detector
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not (path / "detector.json").exists():
         raise DetectorError(f"{path}: exists and is no detector folder: expected a new name")
@@ -227,12 +244,14 @@ def write(
         shutil.copyfile(golden, folder / "golden.flac")
         (folder / "MODEL_CARD.md").write_text(model_card, encoding="utf-8")
         np.savez(folder / "scorer.npz", **as_arrays(sections))
+        if normal is not None:
+            np.savez(folder / NORMAL, **heard.as_arrays(normal))
         _write_card(folder, card)
         if check is not None and (checked := check(folder)) is not None:
             _write_card(folder, checked)
         read(folder)
         folder.chmod(0o755)
-        _put_in_place(folder, path)
+        put_in_place(folder, path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return read(path)
@@ -247,7 +266,7 @@ def file_sha256(path: Path) -> str:
         raise DetectorError(f"{path}: {error.strerror}: expected a file of a detector folder") from error
 
 
-def _put_in_place(folder: Path, path: Path) -> None:
+def put_in_place(folder: Path, path: Path) -> None:
     """Give the new folder its name, and keep the one before as `<name>.old`, which `read` takes after a crash here."""
     old = _old(path)
     if path.exists():
@@ -260,6 +279,8 @@ def _put_in_place(folder: Path, path: Path) -> None:
 
 
 def _old(path: Path) -> Path:
+    """Where the one before lies: beside the folder itself, also where `path` is a link to it."""
+    path = Path(os.path.realpath(path))
     return path.with_name(f"{path.name}.old")
 
 

@@ -13,6 +13,7 @@ from edge.ear import Frontend
 from edge.errors import ConfigError
 from edge.judge import (
     Band,
+    Cause,
     Event,
     EventDetector,
     Learner,
@@ -20,6 +21,7 @@ from edge.judge import (
     Provisional,
     Reason,
     ScoreName,
+    Surprise,
     TooLittleSoundError,
     counting_keys,
     evidence_of,
@@ -80,6 +82,10 @@ class Judge:
         self._events.threshold = self._own_threshold if value is None else value
         self._events.rate = self._own_rate if value is None else self._rate_at(value)
 
+    def rarity_of(self, threshold: float) -> float:
+        """Return what `rarity` has to reach at another threshold of a window."""
+        return rarity(self._rate_at(threshold))
+
     @property
     def own_threshold(self) -> float:
         """The same, had nobody sent another."""
@@ -91,7 +97,16 @@ class Judge:
 
         The logarithm of how improbable ordinary sound makes the newest, by that of the rate of false alarms.
         """
-        return -math.log(self._events.surprise.probability) / max(-math.log(self._events.rate), 1e-9) + 0.0
+        return self._nearness(self._events.surprise)
+
+    @property
+    def scales(self) -> list[tuple[float, float, float]]:
+        """What each scale of the evidence says of the newest window: its seconds, its mean score, how near an alarm."""
+        return [
+            (said.scale.seconds, score_of(said.average, self.score_name), self._nearness(said))
+            for said in self._events.spoken
+            if said.scale is not None
+        ]
 
     @property
     def rarity(self) -> float:
@@ -172,6 +187,10 @@ class Judge:
         """Note that a person knows of the open episode; whether it is the one that is meant (None: whichever)."""
         return self._events.acknowledge(episode)
 
+    def explain(self, cause: Cause) -> None:
+        """Note what the open episode is, for what will be said of it."""
+        self._events.explain(cause)
+
     def shelve(self, until: float) -> Sequence[Event]:
         """Open no episode before `until`, and end one that is open; a time that has passed ends the shelving."""
         self._shelved_until = until
@@ -223,6 +242,9 @@ class Judge:
             scales_hops=[scale.hops for scale in scales],
             hours_needed=self._provisional.of - self._provisional.hours,
         )
+
+    def _nearness(self, said: Surprise) -> float:
+        return -math.log(said.probability) / max(-math.log(self._events.rate), 1e-9) + 0.0
 
     def _rate_at(self, threshold: float) -> float:
         return rate_at(self._ordinary, float(log_score(threshold, self.score_name)))

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from edge.config import EventSettings
 from edge.detector.card import SectionCard
 from edge.detector.sections import Section
+from edge.detector.sound import Cut, Sound
 from edge.ear import HOP_FRAMES, Features, FloatArray, Frontend, HopPlan, Meter, Model
 from edge.judge import (
     Change,
@@ -40,7 +40,6 @@ from edge.judge import (
     refit,
     student_quantile,
 )
-from edge.source import AS_IT_IS, Pickup, read_blocks
 
 PIECES: Final = 10
 PIECE_HOPS: Final = 40
@@ -51,12 +50,6 @@ FEWEST_HOPS: Final = 24
 
 TRIALS: Final = 12
 """Of each kind of change: of its places, the pieces, and the levels that a recording may have."""
-
-BLOCK_SAMPLES: Final = 1 << 16
-
-
-Cut = tuple[int, int, int]
-"""File, first sample, and the sample after the last."""
 
 
 @dataclass(frozen=True)
@@ -70,25 +63,24 @@ class _Piece:
 def would_hear(
     section: Section,
     windows: NormalWindows,
-    recordings: Sequence[Path],
+    sound: Sound,
     model: Model,
     plan: HopPlan,
     settings: EventSettings,
     *,
-    pickup: Pickup = AS_IT_IS,
     log_levels: Sequence[float] = (),
 ) -> list[Limit]:
     """Return the limits of each kind of change; none where the pieces of unbroken sound are all too short.
 
-    windows: what the section was fitted to, measured of `recordings` with `pickup`.
+    windows: what the section was fitted to, measured of `sound`, of which a part may be enough.
     log_levels: the mean log scores of recordings to come, if somebody knows; else those that are to be expected.
     """
     dealt = folds.by_stretch(windows)
-    pieces = _pieces(windows, [held_out for held_out, _ in dealt], plan)
+    pieces = _pieces(windows, [held_out for held_out, _ in dealt], sound, plan)
     if not pieces:
         return []
     frontend = Frontend(plan.frontend)
-    frames = _frames(pieces, recordings, pickup, frontend)
+    frames = _frames(pieces, sound, frontend)
     scorers = {p.fold: Scorer(refit(windows, dealt[p.fold][1], section.statistics)) for p in pieces}
     stages = [_Stage(own, scorers[piece.fold], Meter(model, plan)) for piece, own in zip(pieces, frames, strict=True)]
 
@@ -165,14 +157,15 @@ def _level(section: Section, i: int) -> float:
     return own.level + own.level_deviation * student_quantile(tail, own.level_freedom)
 
 
-def _pieces(windows: NormalWindows, held_out: Sequence[NDArray[np.bool_]], plan: HopPlan) -> list[_Piece]:
+def _pieces(windows: NormalWindows, held_out: Sequence[NDArray[np.bool_]], sound: Sound, plan: HopPlan) -> list[_Piece]:
     """Return pieces of the machine's sound, spread over its folds and recordings, `PIECES` at most."""
     if windows.place is None:
         return []
     chosen: list[_Piece] = []
+    held = (windows.place[:, 0] >= 0) & sound.holds(windows.place, plan.window_samples)
     most = math.ceil(PIECES / len(held_out))
     for fold, rows in enumerate(held_out):
-        own = _pieces_of(windows.place, np.flatnonzero(rows), windows.series, plan)
+        own = _pieces_of(windows.place, np.flatnonzero(rows & held), windows.series, plan)
         every = {round(i) for i in np.linspace(0, len(own) - 1, min(most, len(own))).tolist()}
         chosen += [_Piece(tuple(own[i]), fold) for i in sorted(every)]
     return chosen[:PIECES]
@@ -200,22 +193,11 @@ def _pieces_of(
     return [*pieces, cuts] if hops >= FEWEST_HOPS else pieces
 
 
-def _frames(pieces: Sequence[_Piece], recordings: Sequence[Path], pickup: Pickup, frontend: Frontend) -> list[Features]:
-    """Read the pieces, each file once; return the frames of each, (M, F): whole hops after the first window."""
+def _frames(pieces: Sequence[_Piece], sound: Sound, frontend: Frontend) -> list[Features]:
+    """Return the frames of each piece, (M, F): whole hops after the first window."""
     wanted = sorted({cut for piece in pieces for cut in piece.cuts})
-    sound: dict[Cut, Features] = {}
-    for file in sorted({cut[0] for cut in wanted}):
-        own = [cut for cut in wanted if cut[0] == file]
-        held, position = np.zeros(0, np.float32), 0  # of hours, no more than the cut that is waited for
-        for block in read_blocks(recordings[file], pickup, block_samples=BLOCK_SAMPLES, on_note=lambda _: None):
-            held = np.concatenate([held, block])
-            while own and own[0][2] <= position + held.size:
-                cut = own.pop(0)
-                sound[cut] = frontend(held[cut[1] - position : cut[2] - position])
-            keep = own[0][1] if own else position + held.size
-            passed = min(max(keep - position, 0), held.size)
-            held, position = held[passed:], position + passed
-    return [_joined([sound[cut] for cut in piece.cuts]) for piece in pieces]
+    frames = {cut: frontend(samples) for cut, samples in sound.of(wanted)}
+    return [_joined([frames[cut] for cut in piece.cuts]) for piece in pieces]
 
 
 def _joined(cuts: Sequence[Features]) -> Features:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from edge.detector.folder import Detector
 from edge.detector.sections import Section
-from edge.ear import Ear, FloatArray, Measurement, Samples, band_levels
+from edge.ear import Ear, FloatArray, HopPlan, Measurement, Newest, Samples, as_pcm, band_levels
 from edge.errors import DetectorError, shown
 from edge.judge import Domain, ScoreName, Scorer
 
@@ -30,32 +30,47 @@ class Reading:
 class Line:
     """Samples to readings of one section: an `Ear` and a `Scorer`."""
 
-    def __init__(self, detector: Detector, section: Section, domain: Domain | None = None) -> None:
-        self.plan = detector.plan
-        self._ear = Ear(detector.model, detector.plan)
+    def __init__(self, detector: Detector, section: Section, *, keeps_seconds: float = 0.0) -> None:
+        """keeps_seconds: of the newest sound itself, for who looks at it again (`sound_of`)."""
+        self._newest = Newest(round(keeps_seconds * detector.frontend.sample_rate_hz))
+        self.ear = Ear(detector.model, detector.plan)
         self._scorer = Scorer(section.statistics)
         self._whose = f"{shown(detector.path)}: {section.card.name}"
-        self._domain = domain
+
+    @property
+    def plan(self) -> HopPlan:
+        """How a stream is cut into windows."""
+        return self.ear.plan
 
     def reset(self) -> None:
         """Forget the past, after every gap."""
-        self._ear.reset()
+        self._newest.reset()
+        self.ear.reset()
 
     def feed(self, samples: Samples) -> list[Reading]:
         """Take mono samples, shape (T,), of any length; return the readings of the windows that they completed.
 
         Raises DetectorError where a score is no number: NaN is neither above a threshold nor below it.
         """
-        return [self.score(measurement) for measurement in self._ear.feed(samples)]
+        self._newest.push(as_pcm(samples))
+        return [self.score(measurement) for measurement in self.ear.feed(samples)]
+
+    def sound_of(self, reading: Reading, seconds: float) -> Samples | None:
+        """Return the newest sound of a window, (seconds * 16000,), float32; None where so much of it is not kept."""
+        return self._newest.before(reading.end_sample, round(seconds * self.plan.frontend.sample_rate_hz))
 
     def score(self, heard: Measurement) -> Reading:
         """Return the reading of one window that was measured already; raises as `feed` does."""
-        scores: Mapping[ScoreName, float] = {}
-        if heard.fault is None:
-            measured = self._scorer(
-                heard.embedding[None], heard.texture[None], heard.logits[None], heard.bands[None], self._domain
-            )
-            scores = {name: float(value[0]) for name, value in measured.items()}
-            if broken := [f"{name} {score}" for name, score in scores.items() if not math.isfinite(score)]:
-                raise DetectorError(f"{self._whose} scores {', '.join(broken)}: expected a number")
+        scores = self.scores(heard) if heard.fault is None else {}
         return Reading(heard.end_sample, scores, band_levels(heard.bands), heard.level_dbfs, heard.fault, heard)
+
+    def scores(self, heard: Measurement, domain: Domain | None = None) -> Mapping[ScoreName, float]:
+        """Return every score of one window; raises as `feed` does.
+
+        domain: whose normal sound it is held against, one that the section has heard; None: the nearest.
+        """
+        one = (heard.embedding[None], heard.texture[None], heard.logits[None], heard.bands[None])
+        scores = {name: float(value[0]) for name, value in self._scorer(*one, domain).items()}
+        if broken := [f"{name} {score}" for name, score in scores.items() if not math.isfinite(score)]:
+            raise DetectorError(f"{self._whose} scores {', '.join(broken)}: expected a number")
+        return scores

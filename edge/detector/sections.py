@@ -65,6 +65,8 @@ def as_arrays(sections: Mapping[str, Section]) -> dict[str, Any]:
             arrays[f"{name}:{part}.whitening"] = gaussian.whitening
             if gaussian.rest is not None:
                 arrays[f"{name}:{part}.rest"] = gaussian.rest
+            if gaussian.scale is not None:
+                arrays[f"{name}:{part}.scale"] = gaussian.scale
         arrays[f"{name}:band_mean"] = own.band_mean
         arrays[f"{name}:band_deviation"] = own.band_deviation
         for score, typical in own.typical.items():
@@ -104,7 +106,7 @@ class _Own:
         fits = array.ndim == len(shape) and all(
             wanted in (None, size) for size, wanted in zip(array.shape, shape, strict=True)
         )
-        if not fits or array.dtype.kind not in kind:
+        if not fits or array.dtype.kind not in kind or (kind == "f" and array.dtype.itemsize < 4):
             self.refuse(name, f"{array.dtype} of shape {array.shape}", f"{_KINDS[kind]} of shape {_words(shape)}")
         if kind == "f" and not (np.abs(array) <= LARGEST).all():  # NaN is not, either
             self.refuse(name, "NaN, infinity or a number out of this world", f"numbers up to {LARGEST:g}")
@@ -120,7 +122,7 @@ class _Own:
         raise ValueError(f"{shown(self._section)}:{name} holds {came}: expected {expected}")
 
 
-_KINDS: Final = {"f": "floats", "iu": "integers"}
+_KINDS: Final = {"f": "float32 or float64", "iu": "integers"}
 
 
 def _words(shape: Iterable[int | None]) -> str:
@@ -174,10 +176,11 @@ def _statistics(own: _Own, section: SectionCard, card: Card, model: Model) -> Se
 def _gaussian(own: _Own, name: ScoreName, section: SectionCard, n_dims: int) -> Gaussian:
     domains = tuple(section.domains)
     means = own.take(f"{name}.means", (len(domains), n_dims))
+    scale = own.take_positive(f"{name}.scale", (len(domains),)) if own.has(f"{name}.scale") else None
     if not own.has(f"{name}.rest"):
-        return Gaussian(domains, means, own.take(f"{name}.whitening", (n_dims, n_dims)))
+        return Gaussian(domains, means, own.take(f"{name}.whitening", (n_dims, n_dims)), scale=scale)
     rest = own.take_positive(f"{name}.rest", (n_dims,))
-    return Gaussian(domains, means, own.take(f"{name}.whitening", (n_dims, None)), rest)
+    return Gaussian(domains, means, own.take(f"{name}.whitening", (n_dims, None)), rest, scale)
 
 
 def _typical(own: _Own, name: ScoreName) -> tuple[float, float]:

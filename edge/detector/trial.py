@@ -37,6 +37,7 @@ MOST_BYTES: Final = 1 << 30
 """Of the child's memory."""
 
 _LOOK_SECONDS: Final = 0.2
+_END_SECONDS: Final = 5.0
 _MOST_ANSWER_BYTES: Final = 65_536
 _COMMAND: Final = (sys.executable, "-P", "-c", "from edge.detector.trial import main; main()")
 
@@ -57,7 +58,9 @@ class Trials:
         Raises DetectorError with every folder that fails, a line each, and why; or because it was cancelled.
         """
         digests = {path: digest_of(path) for path in dict.fromkeys(paths)}
-        first = {digest: path for path, digest in reversed(digests.items())}
+        first: dict[str, Path] = {}
+        for path, digest in digests.items():
+            first.setdefault(digest, path)
         self._try([path for digest, path in first.items() if digest not in self._passed], cancelled)
 
         detectors = {digest: read(path, self._models) for digest, path in first.items()}
@@ -93,19 +96,35 @@ def _verdicts(paths: Sequence[Path], cancelled: Callable[[], bool], seconds: flo
         os.set_blocking(child.stdout.fileno(), False)
         lines = _lines(child.stdout.fileno(), cancelled, seconds)
         for path in paths:
-            line = next(lines, None)
-            verdict = None if line is None else _verdict(line)
-            yield verdict or {"error": f"{shown(path)}: {_end_of(child, seconds)}: expected a detector"}
-            if verdict is None:
+            verdict = _verdict(lines, child)
+            if "ended" in verdict:
+                yield {"error": f"{shown(path)}: {verdict['ended']}: expected a detector"}
                 return
+            yield verdict
     finally:
         child.kill()
         child.wait()
         child.stdout.close()
 
 
+def _verdict(lines: Iterator[bytes], child: "subprocess.Popen[bytes]") -> dict[str, str]:
+    """Return the next answer of a child; `{"ended": how}` of one that gives none."""
+    try:
+        verdict: dict[str, str] = json.loads(next(lines))
+    except TimeoutError as error:
+        return {"ended": str(error)}
+    except ValueError:
+        return {"ended": "confused the process that tried it"}
+    except StopIteration:
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(_END_SECONDS)
+        code = child.poll() or 0
+        return {"ended": f"ended the process that tried it ({f'signal {-code}' if code < 0 else f'exit code {code}'})"}
+    return verdict
+
+
 def _lines(descriptor: int, cancelled: Callable[[], bool], seconds: float) -> Iterator[bytes]:
-    """Yield lines until the other side ends, is late or says more than anybody would."""
+    """Yield lines to the end. Raises TimeoutError if one is late, longer than anybody would say, or not waited for."""
     held, give_up = b"", time.monotonic() + START_SECONDS + seconds
     while time.monotonic() < give_up and len(held) <= _MOST_ANSWER_BYTES and not cancelled():
         if not select.select([descriptor], [], [], _LOOK_SECONDS)[0]:
@@ -115,24 +134,9 @@ def _lines(descriptor: int, cancelled: Callable[[], bool], seconds: float) -> It
             return
         *whole, held = (held + came).split(b"\n")
         for line in whole:
-            give_up = time.monotonic() + seconds
             yield line
             give_up = time.monotonic() + seconds
-
-
-def _verdict(line: bytes) -> dict[str, str] | None:
-    with suppress(ValueError):
-        verdict: dict[str, str] = json.loads(line)
-        return verdict
-    return None
-
-
-def _end_of(child: "subprocess.Popen[bytes]", seconds: float) -> str:
-    """Say how a child came to its end without an answer."""
-    with suppress(subprocess.TimeoutExpired):
-        code = child.wait(1.0)
-        return f"ended the process that tried it ({f'signal {-code}' if code < 0 else f'exit code {code}'})"
-    return f"was not tried within {seconds:g} s"
+    raise TimeoutError(f"was not tried within {seconds:g} s")
 
 
 # --- In the child ---

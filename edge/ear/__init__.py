@@ -5,15 +5,17 @@
     meter                           frames to what each window measures: the rest of an ear; and its parts
     model, texture, bands           `graph`: what an ONNX file holds, before any of it runs
     still        stretches of one value, sample by sample
+    newest       the newest sound itself, for who looks again
 
 It compares nothing: what is normal is the judge's business.
 """
 
 from edge.ear.bands import DEAD_DB, QUIET_PER_DB, QUIET_ROWS, FloatArray, band_levels, band_statistics
-from edge.ear.ear import Ear
+from edge.ear.ear import Ear, level_dbfs
 from edge.ear.frontend import POWER_FLOOR, Features, Frontend, FrontendSettings, Samples
 from edge.ear.meter import Measurement, Meter
 from edge.ear.model import MOST_GRAPH_BYTES, Model
+from edge.ear.newest import Newest, Pcm, as_pcm
 from edge.ear.ring import HOP_FRAMES, HopPlan
 from edge.ear.still import still_stretches
 
@@ -33,8 +35,12 @@ __all__ = [
     "Measurement",
     "Meter",
     "Model",
+    "Newest",
+    "Pcm",
     "Samples",
+    "as_pcm",
     "band_levels",
     "band_statistics",
+    "level_dbfs",
     "still_stretches",
 ]

@@ -4,8 +4,9 @@ Who alters frames, to learn what a machine would sound like with a fault, measur
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 
@@ -45,6 +46,14 @@ class Measurement:
         return replace(self, level_dbfs=level_dbfs)
 
 
+class _Given(NamedTuple):
+    """What the network gives of one window: embedding (D,), logits (k,), texture (C R,)."""
+
+    embedding: FloatArray
+    logits: FloatArray
+    texture: FloatArray
+
+
 class Meter:
     """Frames to measurements, hop by hop."""
 
@@ -75,22 +84,30 @@ class Meter:
         The first hop of a stream lacks `plan.prime_frames`, and may do so. None where the window is not full yet.
         """
         plan = self.plan
-        heard, self._cache = self._model(_whole_hops(frames)[np.newaxis], self._cache)
-        textures = self._texture.push(heard.texture[0], heard.quiet[0])
+        windows = self._frames.remember(frames)
+        is_whole = self._model.whole_frames == plan.window_frames
+        given = self._of_windows(windows) if is_whole else self._of_hops(frames)
         measurements: list[Measurement | None] = []
-        for i, window in enumerate(self._frames.remember(frames)):
+        for window, one in zip(windows, given, strict=True):
             self._n_hops += 1
-            if window is None:
+            if window is None or one is None:
                 measurements.append(None)
                 continue
             end_sample = plan.window_samples + (self._n_hops - plan.window_hops) * plan.hop_samples
-            bands = band_statistics(window)
-            measurements.append(
-                Measurement(
-                    end_sample, heard.embedding[0, i], textures[i], heard.logits[0, i], bands, np.nan, _fault(window)
-                )
-            )
+            bands, fault = band_statistics(window), _fault(window)
+            measurements.append(Measurement(end_sample, one.embedding, one.texture, one.logits, bands, np.nan, fault))
         return measurements
+
+    def _of_hops(self, frames: Features) -> list[_Given]:
+        heard, self._cache = self._model(_whole_hops(frames)[np.newaxis], self._cache)
+        textures = self._texture.push(heard.texture[0], heard.quiet[0])
+        return [_Given(*each) for each in zip(heard.embedding[0], heard.logits[0], textures, strict=True)]
+
+    def _of_windows(self, windows: Sequence[Features | None]) -> list[_Given | None]:
+        """A network that computes windows whole does nothing until one is full: a clip of ten seconds is one."""
+        heard = [None if window is None else self._model.of_window(window) for window in windows]
+        none = np.zeros(0, np.float32)
+        return [None if one is None else _Given(one.embedding[0, 0], one.logits[0, 0], none) for one in heard]
 
 
 def _whole_hops(frames: Features) -> Features:

@@ -10,6 +10,8 @@
               next.state.*                the cache to pass with the next hops, in the order of the inputs
 
 N and m may each be free or fixed by the graph; a graph with m fixed is stepped hop by hop. The numbers are the same.
+A graph whose only state is `state.frames`, (N, 1, M, W - 16), and that has no early map, computes windows of W frames
+whole: it need run only where a window is wanted.
 """
 
 import math
@@ -42,6 +44,7 @@ MOST_NUMBERS: Final = 1 << 20
 """Of one output for one hop, and of one part of the cache: 4 MB. The paper's network keeps 0.1 MB in all."""
 
 _STATE: Final = "state."
+_FRAMES: Final = "state.frames"
 
 
 class Heard(NamedTuple):
@@ -92,10 +95,23 @@ class Model:
         self.texture_shape = (texture[0], texture[1])
         if "quiet" in outputs and (rows := _sizes(outputs, "quiet", (0, None))[1]) != self.texture_shape[1]:
             raise ValueError(f"quiet of {rows} rows: expected {self.texture_shape[1]}, as texture has")
+        self.whole_frames = self._whole_frames()
+
+    def _whole_frames(self) -> int | None:
+        """Return how many frames the windows have that the graph computes whole; None where it goes on from a cache."""
+        if self._state_names != [_FRAMES] or self.texture_shape[0]:
+            return None
+        *of_frames, past = self._state_shapes[0]
+        return past + HOP_FRAMES if of_frames == [1, self.n_mels] else None
 
     def empty_cache(self, n_streams: int = 1) -> Cache:
         """Return the cache of streams that have heard nothing."""
         return tuple(np.zeros((n_streams, *shape), np.float32) for shape in self._state_shapes)
+
+    def of_window(self, window: Features) -> Heard:
+        """Return what a graph that computes windows whole gives of one, (M, whole_frames): one stream, one hop."""
+        past, newest = window[:, :-HOP_FRAMES], window[:, -HOP_FRAMES:]
+        return self(newest[np.newaxis], (past[np.newaxis, np.newaxis],))[0]
 
     def __call__(self, features: Features, cache: Cache) -> tuple[Heard, Cache]:
         """Step N streams by m hops; return what they give, and the next cache.

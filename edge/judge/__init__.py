@@ -4,12 +4,18 @@
     evidence     how surprising the newest scores are: of a window, a minute, an hour
     event        evidence to episodes
     sensor       whether the sound can be trusted at all
+    soundcheck   and whether it is good enough to learn from
+    states       whether the machine runs and idles
     fit          what normal means, from normal sound alone; `gaussian`, `folds` and `normal` are its parts
+    condition    a mean more, for another load, season or place
     ordinary     what normal sound is expected to score
     learning     and what it turned out to: what a machine just enrolled goes on learning
     conditions   and where it came back from by itself, and so may be
     changes      known changes, laid over normal frames
     limits       from which strength on these are reported, and how soon
+    hindsight    what another threshold would have told of the last days
+    drift        what changes over weeks
+    why          what the newest sound has that ordinary sound has not
 
 `calibration` turns that into thresholds that promise so many false alarms a week.
 """
@@ -28,10 +34,13 @@ from edge.judge.calibration import (
     unrefused_threshold,
 )
 from edge.judge.changes import Change, Changes, Kind, Place, added_sound, band_of, places
+from edge.judge.condition import add_condition
+from edge.judge.drift import Drift, drift
 from edge.judge.event import Band, Event, EventDetector, Reason, moved_bands
-from edge.judge.evidence import STEP_SHARE, evidence_of, log_score_at, rarity, rate_at, rate_of, scales_of
+from edge.judge.evidence import STEP_SHARE, Surprise, evidence_of, log_score_at, rarity, rate_at, rate_of, scales_of
 from edge.judge.fit import STRANGER, Calibration, Fit, Shift, cross_fit, fit_section, network_shift, ordinary_of, refit
-from edge.judge.gaussian import DOMAINS, Domain, Gaussian, fit_gaussian, fit_whitening
+from edge.judge.gaussian import DOMAINS, Domain, Gaussian, fit_gaussian, fit_whitening, heard_conditions
+from edge.judge.hindsight import Alarm, alarms_at
 from edge.judge.learning import Learner, Learnt, Provisional
 from edge.judge.limits import RANGES_DB, Limit, Trial, at_level, heard_normal, in_words, limits
 from edge.judge.normal import MIN_WINDOWS, NormalWindows
@@ -50,20 +59,31 @@ from edge.judge.scorer import (
     sizes,
 )
 from edge.judge.sensor import SensorHealth
+from edge.judge.soundcheck import Advice, check_sound, gain_moved
+from edge.judge.states import IDLE, RUNNING, States, find_states
+from edge.judge.why import PORTRAIT_SECONDS, Cause, CauseKind, Portrait, Usual, cause_of, portrait
 
 __all__ = [
     "DOMAINS",
+    "IDLE",
     "MIN_WINDOWS",
+    "PORTRAIT_SECONDS",
     "PRIOR",
     "RANGES_DB",
+    "RUNNING",
     "SCORE_NAMES",
     "STEP_SHARE",
     "STRANGER",
+    "Advice",
+    "Alarm",
     "Band",
     "Calibration",
+    "Cause",
+    "CauseKind",
     "Change",
     "Changes",
     "Domain",
+    "Drift",
     "Event",
     "EventDetector",
     "Fit",
@@ -77,6 +97,7 @@ __all__ = [
     "Observed",
     "Ordinary",
     "Place",
+    "Portrait",
     "Prior",
     "Provisional",
     "RateCurve",
@@ -88,21 +109,32 @@ __all__ = [
     "SectionStatistics",
     "SensorHealth",
     "Shift",
+    "States",
+    "Surprise",
     "TooLittleSoundError",
     "Trial",
+    "Usual",
+    "add_condition",
     "added_sound",
+    "alarms_at",
     "at_level",
     "band_of",
+    "cause_of",
+    "check_sound",
     "confidence",
     "counting_keys",
     "cross_fit",
+    "drift",
     "evidence_of",
     "expected",
+    "find_states",
     "fit_gaussian",
     "fit_section",
     "fit_whitening",
     "folds",
     "fuse",
+    "gain_moved",
+    "heard_conditions",
     "heard_normal",
     "hours_needed",
     "in_words",
@@ -115,6 +147,7 @@ __all__ = [
     "openings",
     "ordinary_of",
     "places",
+    "portrait",
     "quantities",
     "rarest",
     "rarity",

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from edge.config import EventSettings
 from edge.judge.evidence import NOTHING, Evidence, Recovery, Surprise
 from edge.judge.ordinary import Ordinary
+from edge.judge.why import Cause
 
 Kind = Literal["opened", "updated", "closed"]
 Reason = Literal["recovered", "source_lost", "shutdown", "max_duration", "shelved"]
@@ -62,6 +63,7 @@ class Event:
     bands: Sequence[Band] = ()
     reason: Reason | None = None
     acknowledged: bool = False
+    why: Cause | None = None
 
 
 @dataclass
@@ -75,6 +77,7 @@ class _Episode:
     bands: Sequence[Band]
     recovery: Recovery
     acknowledged: bool = False
+    why: Cause | None = None
 
 
 class EventDetector:
@@ -96,6 +99,11 @@ class EventDetector:
     def episode(self) -> str | None:
         """Id of the open episode, if there is one."""
         return self._episode.id if self._episode else None
+
+    @property
+    def spoken(self) -> Sequence[Surprise]:
+        """What each scale of the evidence says of the newest window; none where nothing is heard."""
+        return () if self.surprise is NOTHING else self._evidence.spoken
 
     @property
     def held(self) -> float:
@@ -146,6 +154,11 @@ class EventDetector:
         self._episode.acknowledged = True
         return True
 
+    def explain(self, cause: Cause) -> None:
+        """Note what the open episode is, for what will be said of it."""
+        if self._episode is not None:
+            self._episode.why = cause
+
     def _weigh(self, time: float, log_score: float, *, learn: bool) -> Surprise:
         if self._latest is not None:
             self._evidence.miss(max(0, round((time - self._latest) / self._evidence.hop_seconds) - 1))
@@ -195,6 +208,7 @@ class EventDetector:
             bands=episode.bands,
             reason=reason,
             acknowledged=episode.acknowledged,
+            why=episode.why,
         )
 
 

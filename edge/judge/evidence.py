@@ -117,7 +117,10 @@ NOTHING: Final = Surprise(1.0)
 
 
 class Evidence:
-    """One machine's log scores, a hop each, to how surprising they are."""
+    """One machine's log scores, a hop each, to how surprising they are.
+
+    spoken  what each scale said of the newest hop, the shortest first; those that wait say nothing
+    """
 
     def __init__(
         self, ordinary: Ordinary, scales: Sequence[Scale], *, hop_seconds: float, change_rate: float = 0.2
@@ -139,6 +142,7 @@ class Evidence:
         self._minute_at = max((i for i, scale in enumerate(scales) if scale.hops <= MAX_BLOCKS), default=None)
         self._pasts = [_Past(scale.hops) for scale in scales]
         self.averages: tuple[float | None, ...] = (None,) * len(self._scales)
+        self.spoken: tuple[Surprise, ...] = ()
 
     def step(self, log_score: float | None, *, learn: bool = True) -> Surprise:
         """Take the log score of the next hop, None where nothing was heard; say how surprising the newest sound is.
@@ -152,15 +156,16 @@ class Evidence:
                 past.weight *= self._forgotten_a_hop
         scales = list(zip(self._scales, self._pasts, strict=True))
         self.averages = tuple(log_score if scale.hops == 1 else past.average for scale, past in scales)
+        self.spoken = ()
         if log_score is None:
             return NOTHING
         variance = self.deviation**2
-        spoken = [
+        self.spoken = tuple(
             self._of_scale(scale, past, average, variance)
             for (scale, past), average in zip(scales, self.averages, strict=True)
             if average is not None
-        ]
-        return min(spoken, key=lambda one: one.probability, default=NOTHING)
+        )
+        return min(self.spoken, key=lambda one: one.probability, default=NOTHING)
 
     def miss(self, hops: int) -> None:
         """Pass over so many hops (>= 0) of which nothing is known: the scales wait."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edge.ear import FloatArray, band_levels
 from edge.judge import folds
-from edge.judge.gaussian import Gaussian, domain_means, fit_gaussian
+from edge.judge.gaussian import Gaussian, condition_means, fit_gaussian
 from edge.judge.normal import MIN_WINDOWS, NormalWindows
 from edge.judge.ordinary import PRIOR, Ordinary, ordinary
 from edge.judge.scorer import Fusion, ScoreName, SectionStatistics, confidence, fuse, log_score, quantities
@@ -113,7 +113,7 @@ def fit_section(
     scores: dict[ScoreName, FloatArray] = {"fused": fused, **far}
     stretches = _samples_of(apart)
     levels = band_levels(apart.bands)
-    index, band_mean = domain_means(levels, apart.domain)
+    index, band_mean = condition_means(levels, apart.domain)
     return Fit(
         SectionStatistics(
             parts=_fit_parts(apart, class_index),

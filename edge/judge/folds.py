@@ -16,8 +16,8 @@ Fold = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 def by_recording(windows: NormalWindows) -> list[Fold]:
     """Return folds that had not heard the recording; every window is held out once.
 
-    Whole recordings are, some of every domain, so that three target clips are never all
-    held out. Fewer recordings than `FOLDS` make fewer folds. Of a recording that is the only one of its domain, or
+    Whole recordings are, some of every condition, so that three target clips are never all
+    held out. Fewer recordings than `FOLDS` make fewer folds. Of a recording that is the only one of its condition, or
     without which fewer than `MIN_WINDOWS` would be left, stretches are held out, and the windows beside them are not
     fitted to either.
     """
@@ -50,10 +50,10 @@ def _made(fold: NDArray[np.int64], windows: NormalWindows) -> list[Fold]:
 
 
 def _recordings_dealt(windows: NormalWindows) -> NDArray[np.int64]:
-    domains, recordings = np.array(windows.domain), np.array(windows.recording)
+    conditions, recordings = np.array(windows.domain), np.array(windows.recording)
     fold = np.full(len(windows), -1)
-    for domain in np.unique(domains):
-        own = list(dict.fromkeys(recordings[(domains == domain) & (fold < 0)]))
+    for condition in np.unique(conditions):
+        own = list(dict.fromkeys(recordings[(conditions == condition) & (fold < 0)]))
         n_windows = [int(windows.apart[recordings == name].sum()) for name in own]
         longest = own[int(np.argmax(n_windows))] if own else None
         if longest is not None and (len(own) == 1 or windows.n_apart - max(n_windows) < MIN_WINDOWS):

@@ -149,5 +149,5 @@ def _files(folder: Path, source: str, kind: str) -> Iterator[Path]:
     with suppress(OSError):
         for path in sorted(folder.iterdir()):
             named = _FILE.fullmatch(path.name)
-            if named and (named[1], named[2]) == (source, kind):
+            if named and (named[1], named[2]) == (source, kind) and path.is_file():  # a named pipe would hold us
                 yield path

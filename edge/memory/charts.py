@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge.memory.books import Book
 from edge.memory.minute import TIMES, Flag
-from edge.memory.table import Rows
+from edge.memory.table import Rows, chosen
 
 DoubleArray = NDArray[np.float64]
 
@@ -59,27 +59,33 @@ def _of_one_life(rows: Rows) -> tuple[DoubleArray, bool]:
     return rows["monotonic"] + (rows["unix"][newest] - rows["monotonic"][newest]), bool(synced.size)
 
 
-def series(books: Sequence[Book], names: Sequence[str]) -> Mapping[str, NDArray[Any]]:
-    """Return columns of all books, one after the other, (n,) or (n, ...), float64, and `time`, `flags` and `number`.
-
-    NaN where a book has not the column. Its books have to hold `WHEN`; columns have the shape of the newest book's, and
-    where an older one has another, it is left NaN.
-    """
-    joined: dict[str, NDArray[Any]] = {
-        name: np.concatenate([book.rows[name] for book in books]) if books else np.zeros(0, np.int64)
-        for name in ("number", "flags")
-    }
+def times_of(books: Sequence[Book]) -> list[DoubleArray]:
+    """Return the `times` of the rows of each book. Its books have to hold `WHEN`."""
     if not books:
-        return {**joined, **{name: np.zeros(0) for name in ("time", *names)}}
-    when = [np.array(book.rows[list(WHEN)].tolist(), _WHEN) for book in books]
-    shapes = {name: books[-1].rows.dtype[name].shape for name in names if name in (books[-1].rows.dtype.names or ())}
-    columns = {
-        name: np.concatenate([_column(book.rows, name, shapes.get(name, ())) for book in books]) for name in names
+        return []
+    when = np.concatenate([chosen(book.rows, WHEN) for book in books])
+    order = np.argsort(when["number"], kind="stable")  # a detector may have come back
+    found = np.empty(when.size)
+    found[order] = times(when[order])
+    return np.split(found, np.cumsum([book.rows.size for book in books])[:-1])
+
+
+def series(books: Sequence[Book], names: Sequence[str]) -> Mapping[str, NDArray[Any]]:
+    """Return columns of all books, (n,) or (n, ...), float64, and `time`, `flags` and `number`, which sorts them.
+
+    Its books have to hold `WHEN`. NaN where a book has not the column, or has it in another shape than the newest.
+    """
+    if not books:
+        return {name: np.zeros(0) for name in ("number", "flags", "time", *names)}
+    order = np.argsort(np.concatenate([book.rows["number"] for book in books]), kind="stable")
+    kinds = {name: books[-1].rows.dtype[name].shape for name in names if name in (books[-1].rows.dtype.names or ())}
+    joined: dict[str, NDArray[Any]] = {
+        name: np.concatenate([book.rows[name] for book in books])[order] for name in ("number", "flags")
     }
-    return {**joined, "time": times(np.concatenate(when)), **columns}
-
-
-_WHEN: Final = np.dtype([*((name, kind) for name, kind, _ in TIMES), ("flags", "|u1")])
+    joined["time"] = np.concatenate(times_of(books))[order]
+    for name in names:
+        joined[name] = np.concatenate([_column(book.rows, name, kinds.get(name, ())) for book in books])[order]
+    return joined
 
 
 def _column(rows: Rows, name: str, shape: tuple[int, ...]) -> DoubleArray:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from edge import clock
 from edge.config import SAMPLE_RATE_HZ, EvidenceSettings
-from edge.ear import Frontend, FrontendSettings, Samples
+from edge.ear import Frontend, FrontendSettings, Newest, Samples, as_pcm
 from edge.memory.picture import spectrogram
 from edge.memory.shelf import MEGABYTE, Shelf
 from edge.source import Block
@@ -217,8 +217,7 @@ class Evidence:
         self._suffix = ".flac" if settings.privacy == "audio" else ".png"
         self._post_samples = int(settings.post_roll_seconds * SAMPLE_RATE_HZ)
         self._clip_samples = int(settings.max_clip_seconds * SAMPLE_RATE_HZ)
-        self._ring = np.zeros(0 if self._is_off else int(settings.pre_roll_seconds * SAMPLE_RATE_HZ), np.int16)
-        self._n_heard = 0
+        self._newest = Newest(0 if self._is_off else int(settings.pre_roll_seconds * SAMPLE_RATE_HZ))
         self._heard_until = 0.0
         self._clip: _Clip | None = None
         self._named: tuple[str, str | None] = "", None
@@ -229,14 +228,9 @@ class Evidence:
             return
         if block.starts_anew:
             self.flush()
-            self._n_heard = 0
-        # By 2^15, so that samples that were 16-bit come out as they were.
-        scaled = block.samples * np.float32(32_768)
-        np.rint(scaled, out=scaled)
-        np.maximum(scaled, -32_768, out=scaled)
-        np.minimum(scaled, 32_767, out=scaled)
-        samples = scaled.astype(np.int16)
-        self._remember(samples)
+            self._newest.reset()
+        samples = as_pcm(block.samples)
+        self._newest.push(samples)
         self._heard_until = block.time + samples.size / SAMPLE_RATE_HZ
         if self._clip is not None:
             self._clip.append(samples)
@@ -255,7 +249,7 @@ class Evidence:
         if self._is_off or not self._store.admit():
             return None
 
-        before = self._newest()
+        before = self._newest.all()
         name = f"{self.source}/{_stamp(time)}-{episode_id}" if self._store.state == "ready" else None
         self._clip = _Clip(
             self.source,
@@ -287,24 +281,6 @@ class Evidence:
     def clip_name(self, episode_id: str) -> str | None:
         """Return where in the folder the newest episode's clip is or will be; None if it is not kept, or not known."""
         return self._named[1] if self._named[0] == episode_id else None
-
-    def _remember(self, samples: NDArray[np.int16]) -> None:
-        size = self._ring.size
-        if size == 0:
-            return
-        newest = samples[-size:]
-        at = (self._n_heard + samples.size - newest.size) % size
-        first = min(newest.size, size - at)
-        self._ring[at : at + first] = newest[:first]
-        self._ring[: newest.size - first] = newest[first:]
-        self._n_heard += samples.size
-
-    def _newest(self) -> NDArray[np.int16]:
-        """Return what the ring holds, oldest first."""
-        size = self._ring.size
-        if self._n_heard <= size:
-            return self._ring[: self._n_heard]
-        return np.roll(self._ring, -(self._n_heard % size))
 
 
 def _flac(samples: NDArray[np.int16]) -> bytes:

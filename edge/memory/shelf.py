@@ -45,10 +45,11 @@ class Shelf:
         self._newest_ns = 0
 
     def tidy(self) -> None:
-        """Remove what a power cut left half written."""
+        """Remove what a power cut left half written; not what is being written now, by the daemon before a reload."""
         for path in self._paths(_PART_NAME):
-            with suppress(OSError):
-                path.unlink()
+            if os.path.realpath(path) not in _BEING_WRITTEN:
+                with suppress(OSError):
+                    path.unlink()
 
     def look(self) -> None:
         """See what is there, if that is long ago: a person may have tidied up."""
@@ -161,6 +162,8 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises OSError.
     """
     part = path.with_name(f".{path.name}.part")
+    owned = os.path.realpath(part)  # a reload may have come to the same folder by another name
+    _BEING_WRITTEN.add(owned)
     try:
         with open(part, "wb", opener=lambda name, flags: os.open(name, flags, 0o640)) as file:
             file.write(data)
@@ -171,3 +174,9 @@ def write_whole(path: Path, data: bytes) -> None:
         with suppress(OSError):
             part.unlink()
         raise
+    finally:
+        _BEING_WRITTEN.discard(owned)
+
+
+_BEING_WRITTEN: Final[set[str]] = set()
+"""Parts of this process that have an owner. Those of a process that has died have none."""

@@ -19,7 +19,17 @@ from edge.voice.topics import Topics
 class Agenda:
     """How much the present link was told. From `begin` on, the publisher's thread alone owns it; `changed` is held."""
 
-    def __init__(self, topics: Topics, retained: Retained, orders: Orders, outbox: Outbox, blame: Blame) -> None:
+    def __init__(
+        self,
+        topics: Topics,
+        retained: Retained,
+        orders: Orders,
+        outbox: Outbox,
+        blame: Blame,
+        wishes: tuple[str, ...] = (),
+    ) -> None:
+        """wishes: the topics that are to be heard."""
+        self.wishes = wishes
         self._topics = topics
         self._retained = retained
         self._orders = orders
@@ -29,7 +39,7 @@ class Agenda:
         self._link: object | None = None
         self._said_online = False
         self._said_offline = False
-        self._wished_to_hear = False
+        self._wished: set[str] = set()
         self._last_number = 0
         self._on_their_way: set[int] = set()
         self._releases = 0
@@ -42,7 +52,8 @@ class Agenda:
     def begin(self, link: object) -> None:
         """Start from the top, for a new link: the `born` of the events put while it is up."""
         self._link = link
-        self._said_online = self._said_offline = self._wished_to_hear = False
+        self._said_online = self._said_offline = False
+        self._wished.clear()
         self._last_number = 0
         self._on_their_way.clear()
         self._retained.begin()
@@ -74,7 +85,7 @@ class Agenda:
         elif taken:
             return
         elif message.hears:
-            self._wished_to_hear = False
+            self._wished.discard(message.topic)
         else:
             self._retained.again(message.topic)
 
@@ -106,10 +117,11 @@ class Agenda:
         return message
 
     def _wish_to_hear(self, *, closing: bool) -> Message | None:
-        if closing or self._wished_to_hear or not self._orders.wanted or not self._blame.lets(self._topics.commands):
-            return None
-        self._wished_to_hear = True
-        return Message(self._topics.commands, "", retain=False, hears=True)
+        for topic in () if closing else self.wishes:
+            if topic not in self._wished and self._blame.lets(topic):
+                self._wished.add(topic)
+                return Message(topic, "", retain=False, hears=True)
+        return None
 
     def _lets(self, message: Message) -> bool:
         return self._blame.lets(message.topic) and self._blame.fits(message, self._terms.most_bytes)

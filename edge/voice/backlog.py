@@ -84,6 +84,11 @@ class Backlog:
         with self._lock:
             return self._queue.after(number)
 
+    def age_seconds(self, event: Waiting) -> float:
+        """Return for how long an event has waited, of running time."""
+        with self._lock:
+            return self._now() - event.created
+
     def remove(self, number: int) -> bool:
         """Forget an event, if it still waits; return whether the disk holds events that are gone."""
         with self._lock:

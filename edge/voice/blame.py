@@ -177,5 +177,5 @@ class Blame:
         before = self._left_out.get(message.topic)
         self._left_out[message.topic] = LeftOut(message.n_bytes, reason, self._clock() + seconds)
         if before is None or before.reason.split(";")[0] != reason.split(";")[0]:
-            what = "commands cannot be heard" if message.hears else f"a message of {message.n_bytes} bytes"
+            what = "it cannot be heard" if message.hears else f"a message of {message.n_bytes} bytes"
             log.warning("mqtt: %s: %s: left out for %g min: %s", message.topic, what, round(seconds / 60, 1), reason)

@@ -17,6 +17,7 @@ from edge.voice.blame import Blame
 from edge.voice.broker import Broker, Client
 from edge.voice.credentials import in_words
 from edge.voice.dialect import DIALECT, Dialect, version_name
+from edge.voice.herald import Herald
 from edge.voice.link import Link
 from edge.voice.message import Message
 from edge.voice.orders import Orders
@@ -41,6 +42,7 @@ class Connection:
         agenda: Agenda,
         blame: Blame,
         orders: Orders,
+        herald: Herald,
         changed: threading.Condition,
         *,
         delivered: Callable[[int], None],
@@ -54,7 +56,7 @@ class Connection:
         self._blame = blame
         self._orders = orders
         self._changed = changed
-        self._reckoning = Reckoning(dialect, topics, agenda, blame, orders, changed, delivered)
+        self._reckoning = Reckoning(dialect, agenda, blame, orders, herald, changed, delivered)
         self._backoff = Backoff(*retry_seconds, broker.client_id)
         self._link: Link | None = None
         self._reason = "not started"

@@ -18,26 +18,29 @@ CERTIFICATE_NOT_YET_VALID: Final = 9
 """X509_V_ERR_CERT_NOT_YET_VALID. A device whose clock has no battery starts in the past; it passes by itself."""
 
 
-def password_in(file: Path) -> str | None:
-    """Return the password that `file` holds (edge.config.settings.secret_path), None if it is empty."""
+def password_in(file: Path, section: str = "mqtt") -> str | None:
+    """Return the password that `file` holds (edge.config.settings.secret_path), None if it is empty.
+
+    section: of the configuration, for who has to mend it.
+    """
     try:
         return read_plain(secret_path(file), MOST_BYTES).decode("utf-8").rstrip("\r\n") or None
     except ConfigError as error:
-        raise EarshotError(f"mqtt.password_file {error}") from error
+        raise EarshotError(f"{section}.password_file {error}") from error
     except UnicodeDecodeError:  # its text shows what it could not read
-        raise EarshotError(f"mqtt.password_file {file}: expected UTF-8") from None
+        raise EarshotError(f"{section}.password_file {file}: expected UTF-8") from None
     except OSError as error:
-        raise EarshotError(f"mqtt.password_file {file}: {in_words(error)}") from error
+        raise EarshotError(f"{section}.password_file {file}: {in_words(error)}") from error
 
 
-def tls_context(tls: TlsSettings) -> ssl.SSLContext:
-    """Return a context that asks the broker for a certificate and a host name that fits. ssl names no files; we do."""
+def tls_context(tls: TlsSettings, section: str = "mqtt.tls") -> ssl.SSLContext:
+    """Return a context that asks the server for a certificate and a host name that fits. ssl names no files; we do."""
     try:
         context = ssl.create_default_context(cafile=None if tls.ca_file is None else _plain(tls.ca_file))
     except ConfigError as error:
-        raise EarshotError(f"mqtt.tls.ca_file {error}") from error
+        raise EarshotError(f"{section}.ca_file {error}") from error
     except OSError as error:
-        raise EarshotError(f"mqtt.tls.ca_file {tls.ca_file}: {in_words(error)}") from error
+        raise EarshotError(f"{section}.ca_file {tls.ca_file}: {in_words(error)}") from error
     if tls.ca_file is not None:
         # > Changed in version 3.13: the context now uses VERIFY_X509_PARTIAL_CHAIN and VERIFY_X509_STRICT in its
         # > default verify flags. https://docs.python.org/3/library/ssl.html#ssl.create_default_context
@@ -49,9 +52,9 @@ def tls_context(tls: TlsSettings) -> ssl.SSLContext:
             # An empty passphrase: without one, OpenSSL would ask for it on a terminal that nobody sits at.
             context.load_cert_chain(_plain(tls.certificate_file), _plain(tls.key_file), password="")
         except ConfigError as error:
-            raise EarshotError(f"mqtt.tls.certificate_file or key_file {error}") from error
+            raise EarshotError(f"{section}.certificate_file or key_file {error}") from error
         except OSError as error:
-            files = f"mqtt.tls.certificate_file {tls.certificate_file}, key_file {tls.key_file}"
+            files = f"{section}.certificate_file {tls.certificate_file}, key_file {tls.key_file}"
             raise EarshotError(f"{files}: {in_words(error)}") from error
     return context
 

@@ -31,7 +31,7 @@ class _Sent:
 
 
 class Flight:
-    """The messages that are not acknowledged, by paho's ids; our wish to hear, and what was acknowledged last.
+    """The messages that are not acknowledged, by paho's ids; our wishes to hear, and what was acknowledged last.
 
     Whoever calls holds the connection's lock.
     """
@@ -40,7 +40,7 @@ class Flight:
         self._sent: dict[int, _Sent] = {}  # the oldest first
         self._early: dict[int, ReasonCode] = {}  # answered before `publish` has returned the id
         self._boarding: Message | None = None
-        self._wish: Message | None = None
+        self._wishes: list[Message] = []
         self._granted_at = -math.inf
         self._latest: tuple[Message | None, float] = None, 0.0
 
@@ -73,7 +73,7 @@ class Flight:
         """Take note of what is about to be handed over: the link may end before it has got its id."""
         self._boarding = message
         if message.hears:
-            self._wish = message
+            self._wishes.append(message)
 
     def take_off(self, mid: int, message: Message) -> ReasonCode | None:
         """Take note of a message that was handed over; return the answer if it has overtaken us."""
@@ -101,12 +101,12 @@ class Flight:
     def suspects(self, *, poisoned: bool) -> list[Message]:
         """Return what may be why the link has ended. poisoned: by what came to us."""
         if poisoned:
-            return [self._wish] if self._wish else []
+            return list(self._wishes)
         found = [each.message for each in self._sent.values()]
         if self._boarding is not None:
             found.append(self._boarding)
-        if self._wish is not None and self.settled_in_seconds is not None:
-            found.append(self._wish)
+        if self.settled_in_seconds is not None:
+            found += [wish for wish in self._wishes if wish not in found]
         return found or self._just_taken()
 
     def _just_taken(self) -> list[Message]:

@@ -33,7 +33,7 @@ from edge.config import OutboxSettings
 from edge.voice.backlog import Backlog
 from edge.voice.episodes import Orphan
 from edge.voice.message import Payload
-from edge.voice.scribe import OPEN_SECONDS, Scribe
+from edge.voice.scribe import OPEN_SECONDS, PATIENCE_SECONDS, Scribe
 from edge.voice.shadow import GATHER_SECONDS, Reminder, Shadow
 from edge.voice.waiting import Waiting
 
@@ -58,6 +58,7 @@ class Outbox:
         folder: Path | None,
         clock: Callable[[], float] = time.monotonic,
         written: Callable[[], None] = lambda: None,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         """Remember what to do; nothing is opened before `open` or the first `put`.
 
@@ -65,7 +66,9 @@ class Outbox:
         clock: seconds, of a clock that never jumps. Age is running time: a device without a battery for its clock
         wakes up in any year, and that must not throw an event away.
         written: called after each writing, in a thread of its own: orphans may have come.
+        patience_seconds: how long `put` waits for the disk, 0: not at all.
         """
+        self._patience_seconds = patience_seconds
         self._backlog = Backlog(settings, clock, shadowed=folder is not None)
         self._reminder = Reminder(clock)
         self._shadow: Shadow | None = None
@@ -133,11 +136,15 @@ class Outbox:
         """
         self._backlog.put(topic, payload, born)
         if self._scribe is not None:
-            self._scribe.save()
+            self._scribe.save(self._patience_seconds)
 
     def after(self, number: int) -> Waiting | None:
         """Return the oldest event that is newer than `number`; None if there is none."""
         return self._backlog.after(number)
+
+    def age_seconds(self, event: Waiting) -> float:
+        """Return for how long an event has waited, of running time."""
+        return self._backlog.age_seconds(event)
 
     def remove(self, number: int) -> None:
         """Forget an event that was acknowledged; one that was dropped before is nothing."""

@@ -9,6 +9,7 @@
     earshot/<node>/<source>/event           JSON               not retained, kept while the broker is away
     earshot/<node>/<source>/cmd/<command>   JSON               heard, with mqtt.commands: on (edge/voice/control.py)
     earshot/<node>/<source>/cmd/result      JSON               not retained: what became of a command
+    homeassistant/device/<id>/config        JSON               retained: what of all this Home Assistant should show
 
 All of it is said at QoS 1: what is acknowledged has cost nobody the connection (edge/voice/blame.py). MQTT 5 is spoken
 where the broker has it, and 3.1.1 elsewhere (edge/voice/dialect.py).
@@ -34,6 +35,8 @@ from edge.voice.blame import Blame
 from edge.voice.broker import Broker
 from edge.voice.connection import Connection
 from edge.voice.dialect import Dialect
+from edge.voice.discovery import Discovery
+from edge.voice.herald import Herald, Notebook
 from edge.voice.message import Payload, as_json
 from edge.voice.orders import OnCommand, Orders
 from edge.voice.outbox import Outbox
@@ -60,6 +63,8 @@ class Publisher:
         sources: Iterable[str],
         state_path: Path | None = None,
         on_command: OnCommand | None = None,
+        pictures: bool = True,
+        notebook: Notebook | None = None,
         retry_seconds: tuple[float, float] = (1, 60),
     ) -> None:
         """Remember what to do; nothing is opened before `start`.
@@ -68,6 +73,7 @@ class Publisher:
         on_command: with `settings.commands` on, called in the publisher's own thread with the name of one of `sources`
         and a command that was understood. No event goes out before it has returned. What it raises goes no further.
         None: no command is heard.
+        pictures: whether there will be any. notebook: remembers what was announced (edge/voice/herald.py).
         retry_seconds: the shortest and the longest wait before the next attempt (edge/voice/backoff.py).
         Raises ValueError for a name that is no topic level, or without `settings.host`.
         """
@@ -81,7 +87,11 @@ class Publisher:
         self._orders = Orders(topics, commanded, self._changed, most_minutes=settings.largest_shelve_minutes)
         self._outbox = Outbox(settings.outbox, state_path, written=self._wake)
         self._blame = Blame(self._outbox, self._changed)
-        self._agenda = Agenda(topics, self._retained, self._orders, self._outbox, self._blame)
+        announced = Discovery(settings, topics, node, pictures=pictures) if settings.discovery_prefix else None
+        self._herald = Herald(announced, topics.sources, self._retained, notebook)
+        wishes = [topics.commands if self._orders.wanted else None, self._herald.birth_topic]
+        heard = tuple(topic for topic in wishes if topic is not None)
+        self._agenda = Agenda(topics, self._retained, self._orders, self._outbox, self._blame, heard)
         self._connection = Connection(
             broker,
             Dialect(settings),
@@ -89,6 +99,7 @@ class Publisher:
             self._agenda,
             self._blame,
             self._orders,
+            self._herald,
             self._changed,
             delivered=self._outbox.remove,
             retry_seconds=retry_seconds,
@@ -142,6 +153,7 @@ class Publisher:
     def start(self) -> None:
         """Read what an earlier run has left, and begin to connect, in a thread of its own. Once only."""
         self._outbox.open()
+        self._herald.open()
         self._agenda.close_interrupted()
         self._connection.start()
 

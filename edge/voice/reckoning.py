@@ -11,10 +11,10 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge.voice.agenda import Agenda
 from edge.voice.blame import Blame
 from edge.voice.dialect import Dialect, Terms
+from edge.voice.herald import Herald
 from edge.voice.link import Link
 from edge.voice.message import Message
 from edge.voice.orders import Orders
-from edge.voice.topics import Topics
 
 TRUST_SECONDS: Final = 300.0
 """A link that lived so long with a subscription has not been harmed by it."""
@@ -29,19 +29,19 @@ class Reckoning:
     def __init__(
         self,
         dialect: Dialect,
-        topics: Topics,
         agenda: Agenda,
         blame: Blame,
         orders: Orders,
+        herald: Herald,
         changed: threading.Condition,
         delivered: Callable[[int], None],
     ) -> None:
         """delivered: given the outbox's number of each event that the broker has acknowledged, with `changed` held."""
         self._dialect = dialect
-        self._topics = topics
         self._agenda = agenda
         self._blame = blame
         self._orders = orders
+        self._herald = herald
         self._changed = changed
         self._delivered = delivered
         self._weighed = True
@@ -68,7 +68,8 @@ class Reckoning:
 
     def heard(self, message: paho.MQTTMessage) -> None:
         """See Ear."""
-        self._orders.hear(message)
+        if not self._herald.hear(message):
+            self._orders.hear(message)
 
     def weigh(self, link: Link) -> None:
         """Tell how the broker was found after the last end; once, when it is known."""
@@ -77,7 +78,8 @@ class Reckoning:
                 self._weighed = True
                 self._blame.weigh(was_there=link.accepted)
             if not link.over and link.flight.heard_for_seconds >= TRUST_SECONDS:
-                self._blame.trusted(self._topics.commands)
+                for topic in self._agenda.wishes:
+                    self._blame.trusted(topic)
 
     def charge(self, link: Link, reason: str) -> None:
         """Lay the end of a link to what was on its way."""

@@ -1,7 +1,8 @@
 """Topics of which only the newest value matters: it is remembered here, and said again at every connect.
 
 A broker may have lost them, so each connection is told all of them, and after that what changes. Words come before
-figures and figures before pictures: what is large, and worth least, holds nothing up.
+figures and figures before pictures: what is large, and worth least, holds nothing up. What announces the figures comes
+before them: where nothing is remembered, nobody else would know what they are.
 """
 
 import threading
@@ -16,8 +17,9 @@ class Worth(IntEnum):
     """In which order they are said."""
 
     WORD = 0
-    FIGURES = 1
-    PICTURE = 2
+    ANNOUNCEMENT = 1
+    FIGURES = 2
+    PICTURE = 3
 
 
 class Retained:
@@ -55,10 +57,11 @@ class Retained:
                     self._unsaid[worth].setdefault(topic)
 
     def again(self, topic: str) -> None:
-        """Have it said once more: the broker has not taken it."""
+        """Have it said once more: the broker has not taken it, or somebody asks for it."""
         with self._changed:
             if topic in self._newest:
                 self._unsaid[self._worth[topic]].setdefault(topic)
+                self._changed.notify_all()
 
     def next(self, lets: Callable[[Message], bool], *, most: Worth) -> Message | None:
         """Return what is to be said now, of this worth or more, and take it as said; None if there is nothing.

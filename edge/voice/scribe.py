@@ -46,11 +46,11 @@ class Scribe:
         return self._keeps_up
 
     def save(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
-        """Have written what is new; return when it is, or when patience ends, or at once where it did before."""
+        """Have written what is new; return when it is, or when patience ends, or at once where it did or is none."""
         with self._changed:
             self._ask()
             asked = self._asked
-            if self._keeps_up:
+            if self._keeps_up and patience_seconds:
                 self._keeps_up = self._changed.wait_for(lambda: self._done >= asked, patience_seconds)
 
     def look(self) -> None:

@@ -1,11 +1,13 @@
 """Events in their order, and how many of them there is room for: bounded in events, bytes and days."""
 
+import json
 import logging
 from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass
 from typing import Final
 
 from edge.config import OutboxSettings
+from edge.voice.message import Payload
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,12 @@ class Waiting:
     kind: str | None
     created: float
     born: object | None
+
+    @property
+    def payload(self) -> Payload:
+        """The payload, read."""
+        payload: Payload = json.loads(self.text)
+        return payload
 
     @property
     def n_bytes(self) -> int:
@@ -108,7 +116,7 @@ class Queue:
             first = self._dropped == len(dropped)
             log.log(
                 logging.WARNING if first else logging.DEBUG,
-                "mqtt: more than %d events, %g MB or %g days of events are waiting: the least worth are dropped",
+                "outbox: more than %d events, %g MB or %g days of events are waiting: the least worth are dropped",
                 most.max_events,
                 most.max_megabytes,
                 most.max_days,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from edge import detector as detectors
 from edge.commands import pickup_options
@@ -77,6 +78,8 @@ def command(
         return
     if output is None:
         raise click.UsageError("Missing option '--output'.")
+    if not compare and click.get_current_context().get_parameter_source("seeds") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--seeds: of the peers: expected --compare with it.")
     if compare and not seeds:
         raise click.UsageError("--seeds is empty: expected one or more for --compare.")
     found, data = _told_apart(paths, compare=compare)
@@ -118,8 +121,9 @@ def _told_apart(paths: Sequence[Path], *, compare: bool) -> tuple[list[Path], li
 
 def _is_detector(path: Path) -> bool:
     """Also after a crash while it was replaced: `read` then takes the one before."""
-    return (path / "detector.json").exists() or (
-        not path.exists() and (path.with_name(f"{path.name}.old") / "detector.json").exists()
+    there = path.resolve()
+    return (there / "detector.json").exists() or (
+        not there.exists() and (there.with_name(f"{there.name}.old") / "detector.json").exists()
     )
 
 
@@ -128,8 +132,8 @@ def _scored(read: Sequence[Detector], clips: Sequence[Clip], domain: DomainRule)
     systems: list[System] = []
     skipped: list[str] = []
     for detector in read:
-        system, reasons = score_detector(detector, clips, domain, name=_name(detector, systems))
-        systems.append(system)
+        scored, reasons = score_detector(detector, clips, (domain,), name=_name(detector, systems))
+        systems.append(scored[domain])
         skipped += reasons
     for reason in skipped:
         log.warning("left out: %s", reason)

@@ -45,8 +45,10 @@ def command(
     name = name or output.absolute().name
     rate = FALSE_ALARM_RATE if false_alarm_rate is None else false_alarm_rate
     if texture:
-        if only or false_alarms_per_week is not None:
-            raise click.UsageError("--texture: has no machine: expected neither --section nor --false-alarms-per-week.")
+        if only or false_alarms_per_week is not None or config_path is not None:
+            raise click.UsageError(
+                "--texture: has no machine: expected none of --section, --false-alarms-per-week and --config."
+            )
         _say_agreement(export_texture(run, output, name=name, false_alarm_rate=rate), f"{output}: a texture")
         return
     detector = export(

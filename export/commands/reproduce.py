@@ -9,6 +9,8 @@ from typing import Final
 
 import click
 
+from edge.commands import pickup_options
+from edge.source import Pickup
 from export.bundle import export
 from trainer.dataset import Clip, only_sections, read_layout
 from trainer.evaluation import paper
@@ -51,6 +53,7 @@ GROUND_TRUTH: Final = "ground_truth_data"
 @click.option(
     "--peers/--no-peers", default=True, show_default=True, help="The autoencoder and the ensemble of Table 3."
 )
+@pickup_options
 def command(
     data: Sequence[Path],
     output: Path,
@@ -60,12 +63,13 @@ def command(
     sections: str | None,
     ground_truth: Path | None,
     peers: bool,
+    pickup: Pickup,
 ) -> None:
     """Reproduce the paper on DATA... in the layout of DCASE 2021: Tables 2 to 7, the honest table, and all the rest.
 
     Takes hours. What is done is kept: the same command goes on after a kill, and does anew what has changed.
     """
-    clips = _clips(data, ground_truth, sections)
+    clips = _clips(data, ground_truth, sections, pickup)
     called = shlex.join(["earshot", *sys.argv[1:]])
     plan = plan_of(recipes, _machines(clips), seeds=tuple(dict.fromkeys(seeds)), epochs=epochs, command=called)
     chosen = _peers(epochs) if peers else {}
@@ -73,13 +77,13 @@ def command(
     click.echo(tables.as_text())
 
 
-def _clips(data: Sequence[Path], ground_truth: Path | None, sections: str | None) -> list[Clip]:
+def _clips(data: Sequence[Path], ground_truth: Path | None, sections: str | None, pickup: Pickup) -> list[Clip]:
     if ground_truth is None:
         ground_truth = next((path / GROUND_TRUTH for path in data if (path / GROUND_TRUTH).is_dir()), None)
     if ground_truth is not None:
         log.info("labels from %s", ground_truth)
     wanted = {section.strip() for section in (sections or "").split(",")} - {""}
-    return only_sections(read_layout(data, ground_truth), wanted)
+    return only_sections(read_layout(data, ground_truth, pickup), wanted)
 
 
 def _machines(clips: Sequence[Clip]) -> list[str]:

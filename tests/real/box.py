@@ -1,6 +1,8 @@
 """A box: a Debian in a folder whose PID 1 is a real systemd, for tests of the unit and of its installation.
 
-    sudo python -m tests.real.box DIR      make the folder, once: two minutes, 400 MB, from this machine's own mirror
+    sudo python -m tests.real.box DIR [RELEASE]    make the folder, once: two minutes, 400 MB, from our own mirror
+
+RELEASE is a Debian: bookworm has systemd 252, trixie 257, which is less patient; by default it is this machine's own.
 
 Needs Linux, root, and the Debian packages debootstrap and systemd-container. A box boots in seconds and has a network
 of its own with nobody in it; what is written inside is thrown away at its end. Memory limits are not enforced in it
@@ -52,13 +54,19 @@ def missing() -> str | None:
     return f"a box needs {', '.join(absent)}: apt-get install debootstrap systemd-container" if absent else None
 
 
-def build(folder: Path, packages: Sequence[str] = PACKAGES) -> None:
-    """Make the folder of a box: the release of this machine's own Debian, so that both have the same Python."""
-    release = platform.freedesktop_os_release()["VERSION_CODENAME"]
-    command = ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", release, str(folder)]
-    subprocess.run([*command, *_mirror(release)], check=True, stdin=subprocess.DEVNULL, env=_environment())
+def build(folder: Path, release: str | None = None, packages: Sequence[str] = PACKAGES) -> None:
+    """Make the folder of a box: a release of Debian, this machine's own where none is named."""
+    own = platform.freedesktop_os_release()["VERSION_CODENAME"]
+    command = ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", release or own, str(folder)]
+    subprocess.run([*command, *_mirror(own)], check=True, stdin=subprocess.DEVNULL, env=_environment())
     (folder / "etc/machine-id").write_text("")  # systemd makes one at each boot
     (folder / "etc/hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")  # what an installer would have written
+
+
+def python_of(folder: Path) -> str:
+    """Return the version of the Python in a box, such as 3.13."""
+    (library,) = (folder / "usr/lib").glob("python3.*")
+    return library.name.removeprefix("python")
 
 
 class Box:
@@ -191,7 +199,9 @@ def _environment() -> dict[str, str]:
 
 
 def _mirror(release: str) -> list[str]:
-    """Return where this machine's apt gets the release from; if it does not say nothing, for the usual mirror."""
+    """Return where this machine's apt gets its own release from, which has the others, too; nothing if it does not say,
+    for the usual mirror.
+    """
     asked = ["apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI)", "Created-By: Packages"]
     told = subprocess.run(asked, check=False, capture_output=True, text=True).stdout.splitlines()
     return [line.split()[1] for line in told if line.split()[0] == release][:1]
@@ -200,4 +210,4 @@ def _mirror(release: str) -> list[str]:
 if __name__ == "__main__":
     if why := missing():
         sys.exit(why)
-    build(Path(sys.argv[1]))
+    build(Path(sys.argv[1]), *sys.argv[2:3])

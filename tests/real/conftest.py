@@ -1,17 +1,16 @@
 """What more than one file of these tests needs."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.real.wheels import fill
+
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a wheel of this checkout and of all that it needs."""
+    """A folder with a wheel of this checkout and of all that it needs, for this Python."""
     folder = tmp_path_factory.mktemp("wheels")
-    root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(folder), f"{root}[web]"]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    fill(folder, f"{sys.version_info.major}.{sys.version_info.minor}")
     return folder

@@ -60,6 +60,7 @@ class Earshot:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 env=self._environment,
+                start_new_session=True,  # without our terminal: with one, SIGHUP means that it was closed
             )
         return self
 
@@ -133,6 +134,8 @@ def check_schemas(listener: Listener) -> None:
     words = {"status": {"online", "offline"}, "availability": {"online", "offline"}, "anomaly": {"ON", "OFF"}}
     assert listener.messages
     for message in listener.messages:
+        if not message.topic.startswith("earshot/"):
+            continue  # Home Assistant's, whose own code judges it (test_home_assistant.py)
         leaf = message.topic.rsplit("/", 1)[-1]
         if "/cmd/" in message.topic:
             assert leaf != "result" or json.loads(message.payload)["ok"]

@@ -2,7 +2,7 @@
 
 It takes a box (tests/real/box.py), which is slow to make, so nobody is made to wait for it unasked:
 
-    sudo python -m tests.real.box DIR                              once
+    sudo python -m tests.real.box DIR [trixie]                     once
     sudo EARSHOT_BOX_DIR=DIR python -m pytest tests/real/test_service.py
     sudo EARSHOT_BOX=1 python -m pytest tests/real/test_service.py     makes one, and throws it away
 """
@@ -17,7 +17,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests.real.box import Box, build, missing
+from tests.real.box import Box, build, missing, python_of
+from tests.real.wheels import fill
 
 ROOT: Final = Path(__file__).parents[2]
 BOX_DIR: Final = os.environ.get("EARSHOT_BOX_DIR")
@@ -127,12 +128,14 @@ class Service:
 
 
 @pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> Iterator[Box]:
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     if why := missing():
         pytest.fail(why)
     folder = Path(BOX_DIR) if BOX_DIR else tmp_path_factory.mktemp("box") / "debian"
     if not folder.is_dir():
         build(folder)
+    wheels = tmp_path_factory.mktemp("wheels")
+    fill(wheels, python_of(folder))
     shown = {ROOT / "systemd": "/source/systemd", ROOT / "config.yaml": "/source/config.yaml", wheels: "/wheels"}
     with Box(folder, tmp_path_factory.mktemp("scratch"), shown=shown) as running:
         yield running
@@ -272,6 +275,22 @@ def test_reload_keeps_the_process_and_a_wrong_configuration_keeps_the_old_one(da
         daemon.wait(lambda: "config.yaml:1:10: sources" in daemon.journal(), "it says what is wrong")
         assert daemon.property("MainPID") == before
         assert daemon.property("ActiveState") == "active"
+
+
+def test_a_reload_is_no_stop(service: Service) -> None:
+    """A service that says STOPPING=1 is killed by systemd 257 once TimeoutStopSec is over; 252 let it live."""
+    service.restart("[Service]\nTimeoutStopSec=3\n")
+    service.wait(lambda: "pump: listening" in service.journal(), "it listens")
+    before, n_before = service.property("MainPID"), restarts(service)
+    shipped = service.box.run("cat", CONFIG)
+    with configured(service) as write:
+        for name in ("fan", "fan2"):
+            write(shipped.replace("name: pump ", f"name: {name} "))
+            service.systemctl("reload", UNIT)
+            service.wait(lambda own=name: f"{own}:" in service.property("StatusText"), f"it hears {name}")
+            assert service.property("ActiveState") == "active"
+            time.sleep(2 * 3)
+            assert (service.property("MainPID"), restarts(service)) == (before, n_before), service.log()[-2000:]
 
 
 def test_a_wrong_configuration_is_not_tried_again(daemon: Service) -> None:

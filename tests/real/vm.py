@@ -86,7 +86,7 @@ def missing() -> str | None:
 
 def build(folder: Path) -> None:
     """Make the folder of the machine."""
-    box.build(folder, PACKAGES)
+    box.build(folder, packages=PACKAGES)
     with (folder / "etc/initramfs-tools/modules").open("a") as modules:
         modules.write("9p\n9pnet_virtio\nvirtio_pci\n")
     subprocess.run(["chroot", folder, "update-initramfs", "-u"], check=True, stdin=subprocess.DEVNULL)

@@ -2,7 +2,7 @@
 
 A peer is fitted on normal training clips and never sees a label of a test clip: they are taken off before it is called.
 Its scores lie in `scores.json` of its folder, written whole at the end, and are read from there as long as settings,
-seed and recordings are the same.
+seed, recordings, the peers' code and the judge are the same; else they are put aside.
 """
 
 import hashlib
@@ -11,18 +11,18 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from pydantic import BaseModel
-
 from trainer.dataset import Clip
-from trainer.evaluation.scores import Scored, System
+from trainer.evaluation.scores import Scored, System, write_whole
+from trainer.judging import judging
+from trainer.keys import key_of, put_aside, sound_of
+from trainer.recipe import Recipe
+from trainer.runs import NOT_LEARNED, resolved
 
 log = logging.getLogger(__name__)
-
-REVISION: Final = 1
-"""Part of the key of kept scores: raise it when the same settings begin to give other numbers."""
 
 NAMED_MISSING: Final = 3
 """How many reasons for a missing score a table names; the log has all."""
@@ -96,6 +96,8 @@ class Peer(ABC):
         kept = _read(path, key)
         if kept is None:
             log.info("%s: seed %d", self.name, seed)
+            if path.exists():
+                log.warning("%s: of other clips, settings or code: kept as %s", path, put_aside(path))
             kept = self.compute(train, [replace(clip, label=None) for clip in test], seed=seed, folder=folder)
             _write(path, key, kept)
         for what, why in kept.missing.items():
@@ -103,9 +105,10 @@ class Peer(ABC):
         return kept
 
     def _key(self, train: Sequence[Clip], test: Sequence[Clip], seed: int) -> str:
-        what = {"revision": REVISION, "peer": self.name, "settings": self.settings, "seed": seed}
-        clips = {"train": [_identity(clip) for clip in train], "test": [_identity(clip) for clip in test]}
-        return hashlib.sha256(json.dumps({**what, **clips}, default=_plain, sort_keys=True).encode()).hexdigest()
+        settings = json.loads(json.dumps(self.settings, default=_plain))
+        what = {"peer": self.name, "settings": settings, "seed": seed, "code": _code(), "judging": judging()}
+        clips = {"train": [sound_of(clip) for clip in train], "test": [sound_of(clip) for clip in test]}
+        return key_of({**what, **clips})
 
 
 def _not_available(missing: Mapping[str, str]) -> str:
@@ -118,14 +121,16 @@ def folder_of(root: Path, name: str, seed: int) -> Path:
     return root / f"{name}-seed{seed}"
 
 
-def _identity(clip: Clip) -> list[str | int]:
-    stat = clip.path.stat()
-    return [str(clip.path), clip.name, clip.domain, stat.st_size, stat.st_mtime_ns]
+@cache
+def _code() -> str:
+    """Return the hash of what the peers are: their settings do not tell all, and their training is short."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401  what json.dumps hands over
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
+    if isinstance(value, Recipe):
+        return {**value.model_dump(mode="json", exclude=set(NOT_LEARNED)), "resolved": resolved(value)}
     if isinstance(value, Peer):
         return value.settings
     raise TypeError(f"{value!r}: expected settings that can be written as JSON")
@@ -143,7 +148,6 @@ def _read(path: Path, key: str) -> PeerScores | None:
 
 
 def _write(path: Path, key: str, scores: PeerScores) -> None:
-    """Whole or not at all: a kill in between leaves no half of a result."""
     content = {
         "key": key,
         "test": {str(clip): dict(own) for clip, own in scores.test.items()},
@@ -151,6 +155,4 @@ def _write(path: Path, key: str, scores: PeerScores) -> None:
         "missing": dict(scores.missing),
         "thresholds": {section: dict(own) for section, own in scores.thresholds.items()},
     }
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    part.replace(path)
+    write_whole(path, json.dumps(content, indent=1))

@@ -3,19 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar
 
-from edge import detector as detectors
 from edge.detector import Detector
 from trainer.dataset import Clip
 from trainer.evaluation.scoring import score_clips
-from trainer.exporting import Export
+from trainer.exporting import Export, exported
 from trainer.peers.peer import Peer, PeerScores
 from trainer.recipe import Recipe
-from trainer.training import train as train_network
-
-FALSE_ALARM_RATE: Final = 0.01
-"""Of the thresholds that the detector carries; no ranking depends on it."""
+from trainer.training import train_anew_if_other
 
 
 @dataclass(frozen=True)
@@ -51,13 +47,7 @@ class Preset(Peer):
         )
 
     def detector(self, train: Sequence[Clip], *, seed: int, folder: Path) -> Detector:
-        """Return the detector of a run in `folder`, trained and exported unless it was already.
-
-        Raises EarshotError if the run was begun with another recipe or other clips.
-        """
-        run, output = folder / "run", folder / "detector"
+        """Return the detector of a run in `folder`, trained and exported unless it was already."""
         recipe = self.recipe.model_copy(update={"preset": self.name, "seed": seed})
-        train_network(train, recipe, run, features=folder.parent / "features")
-        if not output.is_dir():
-            self.export(run, output, name=f"{self.name}-seed{seed}", false_alarm_rate=FALSE_ALARM_RATE)
-        return detectors.read(output)
+        train_anew_if_other(train, recipe, folder / "run", features=folder.parent / "features")
+        return exported(self.export, folder / "run", folder / "detector", name=f"{self.name}-seed{seed}")

@@ -22,8 +22,7 @@ from trainer.peers.fitting import Group, each_group, section_of
 from trainer.peers.frames import Sounds
 from trainer.peers.peer import Peer, PeerScores, ScoresOf
 from trainer.recipe import Recipe
-from trainer.training import load_network, window_of
-from trainer.training import train as train_network
+from trainer.training import load_network, train_anew_if_other, window_of
 
 FOLDS: Final = 5
 
@@ -55,7 +54,7 @@ class SubclusterAdacos(Peer):
         """Train on every class, score every section under test."""
         sounds = Sounds.read(train, test, folder)
         recipe = self.recipe.model_copy(update={"seed": seed})
-        train_network(train, recipe, folder / "run", features=folder.parent / "features")
+        train_anew_if_other(train, recipe, folder / "run", features=folder.parent / "features")
         network, _ = load_network(folder / "run")
 
         def fit_and_score(section: Group) -> PeerScores:

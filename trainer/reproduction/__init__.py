@@ -9,7 +9,6 @@ Every network is exported and scored through the device's own line. The rooms, i
 
     plan            what is to be done: the recipe of every network
     steps           the networks on some clips, each after the one that it begins with
-    keys            what a step rests on: whether what it left still counts
     workshop        one step done, or found done: trained, exported, scored
     systems         which network a system of the tables has for each machine
     outcome         what comes of it all: tables, the challenge's files, detectors, a report
@@ -17,20 +16,20 @@ Every network is exported and scored through the device's own line. The rooms, i
 
 The output folder:
 
-    seed<k>/<step>/     run, detector and scores of a step; step.json is written last, with the key of all it rests on
+    seed<k>/<step>/     run, detector and scores of a step; step.json is written last, with the key of the scores
     peers/              scores of the peers
     features/           shared by all
     detectors/          the specific detector of each machine, of the first seed
     tables.json, tables.txt, metrics.json, challenge/, report.html
 
-A step whose key is as it was is not done again, one that was cut off goes on, one whose recipe, data or beginning has
-changed is done anew, and so is what rests on it. Only step folders of ours are ever removed.
+What is done is not done again: a network as long as recipe, training clips and beginning are what they were, a detector
+as long as its network and the judge are, scores as long as their detector and the sound of the test clips are. What was
+cut off goes on. Another network is trained anew, and the run that was there is put aside as `run.1`; none is removed.
 """
 
-from trainer.reproduction.keys import key_of
 from trainer.reproduction.plan import Plan, plan_of
 from trainer.reproduction.reproduction import Reproduction
 from trainer.reproduction.steps import Step, lonely_machines, steps_of
 from trainer.reproduction.systems import network_of
 
-__all__ = ["Plan", "Reproduction", "Step", "key_of", "lonely_machines", "network_of", "plan_of", "steps_of"]
+__all__ = ["Plan", "Reproduction", "Step", "lonely_machines", "network_of", "plan_of", "steps_of"]

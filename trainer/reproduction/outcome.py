@@ -18,18 +18,18 @@ from trainer.evaluation.metrics import Cells
 from trainer.evaluation.scores import Scored, System
 from trainer.evaluation.scoring import DOMAIN_RULES, DomainRule
 from trainer.evaluation.tables import Role, Tables, paper_tables, write_tables
-from trainer.exporting import Export
+from trainer.exporting import Export, exported, marker_of
+from trainer.keys import read_key, write_key
 from trainer.report import compared_table, honest_tables, report_of, write_report
 from trainer.report import paper_tables as shown_tables
-from trainer.reproduction.keys import read_key, write_key
 from trainer.reproduction.plan import Plan
 from trainer.reproduction.systems import Networks
-from trainer.reproduction.workshop import FALSE_ALARM_RATE, MARKER
 
 log = logging.getLogger(__name__)
 
 DECISION_RATE: Final = 0.1
-"""Of the decisions for the challenge: its baseline takes the 90th percentile of its scores of normal sound."""
+"""Of the decisions for the challenge: its 2021 baseline takes the 0.9 quantile of a gamma distribution that it fits to
+its scores of normal sound."""
 
 _CELLS: Final[Mapping[DomainRule, tuple[Cells, str]]] = {
     "oracle": ("domain", "domain known, a cell a domain"),
@@ -111,17 +111,15 @@ class Outcome:
     def _write_detectors(self, export: Export) -> list[Detector]:
         """Put the specific detector of each machine, with all its sections, where a person looks for it."""
         for machine in self.plan.machines:
-            folder = self.networks.specific(machine, self.plan.seeds[0]).folder
-            output, marker = self.output / "detectors" / machine, self.output / "detectors" / f"{machine}.json"
-            key = read_key(folder / MARKER)
-            if read_key(marker) == key and (output / "detector.json").exists():
-                continue
+            folder, output = (
+                self.networks.specific(machine, self.plan.seeds[0]).folder,
+                self.output / "detectors" / machine,
+            )
             if machine in self.networks.lonely:
                 sections = sorted({clip.name for clip in self.train_clips if clip.machine == machine})
-                export(folder / "run", output, name=machine, false_alarm_rate=FALSE_ALARM_RATE, only=sections)
+                exported(export, folder / "run", output, name=machine, only=sections)
             else:
-                _copy(folder / "detector", output)
-            write_key(marker, key)
+                _copy_if_other(folder / "detector", output)
         return [detectors.read(self.output / "detectors" / machine) for machine in self.plan.machines]
 
     def _write_report(self, found: Sequence[Detector], warnings: Sequence[str], tables: Tables) -> None:
@@ -142,11 +140,21 @@ class Outcome:
         write_report(self.output / "report.html", content)
 
 
-def _copy(folder: Path, to: Path) -> None:
-    """Copy a folder whole: what stood there goes when the new one is complete."""
+def _copy_if_other(folder: Path, to: Path) -> None:
+    """Copy a detector whole, unless it is there: what stood there goes when the new one is complete.
+
+    Raises EarshotError if that is no detector.
+    """
+    key = read_key(marker_of(folder))
+    is_there = (to / "detector.json").exists()
+    if to.exists() and not is_there:
+        raise EarshotError(f"{to}: holds something else: expected a new folder for the detector")
+    if key is None or (is_there and read_key(marker_of(to)) == key):
+        return
     part = to.with_name(f".{to.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(folder, part)
     shutil.rmtree(to, ignore_errors=True)
     part.rename(to)
+    write_key(marker_of(to), key)

@@ -24,17 +24,21 @@ class Step:
 
 
 def steps_of(plan: Plan, train_clips: Sequence[Clip], seed: int) -> list[Step]:
-    """Return the networks of one seed, each after the one that it begins with."""
+    """Return the networks of one seed, each after the one that it begins with.
+
+    A machine's begins with the general one without a high-pass, whatever its own cut-off. "In the fine-tuning phase, we
+    use the enhanced input features, the time spectrum after short-time Fourier transform is passed through a high-pass
+    filter" (Sec. 2); general networks with one are for Table 5.
+    """
     steps = [Step(general_name(hz), plan.general(hz, seed), train_clips) for hz in plan.cut_offs_hz()]
-    general = {step.recipe.f_min_hz: step for step in steps}
-    lonely = lonely_machines(plan, train_clips)
-    for machine, recipe in plan.machines.items():
+    general, lonely = steps[0], lonely_machines(plan, train_clips)
+    for machine in plan.machines:
         if machine in lonely:
             continue
         own = [clip for clip in train_clips if clip.machine == machine]
         for centre in (False, True):
             name = specific_name(machine, centre=centre)
-            steps.append(Step(name, plan.specific(machine, seed, centre=centre), own, start=general[recipe.f_min_hz]))
+            steps.append(Step(name, plan.specific(machine, seed, centre=centre), own, start=general))
     return steps
 
 

@@ -1,10 +1,10 @@
 """`earshot simulate OUT`: recordings of machines that do not exist, for a first try, a test or a tutorial."""
 
-import os
 from pathlib import Path
 
 import click
 
+from trainer.cores import usable_cores
 from trainer.simulator.dataset import FORMATS, Format, Layout, Plan, write
 from trainer.simulator.machines import KINDS
 
@@ -79,7 +79,7 @@ _DEFAULT = Plan()
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
-    default=lambda: os.cpu_count() or 1,
+    default=usable_cores,
     show_default="one a processor",
     help="Processes that work at once.",
 )

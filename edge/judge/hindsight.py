@@ -1,0 +1,57 @@
+"""What another threshold would have told of the last days, from one number a minute. Numbers in, alarms out; pure.
+
+Of each minute the memory keeps its rarity: the rarest that enough of its windows in a row were, minus the decimal
+logarithm (`EventDetector.held`). A threshold is a rate of false alarms, so an episode would have opened in the first
+minute that is rarer. How this differs from a replay:
+
+    opens    to a minute; exactly as often, while the run's past is what it was. What was no episode then and would be
+             one now would not have taught what is ordinary, and the other way round
+    closes   when a minute is no longer rare enough, where a replay asks whether the sound is nearer to ordinary and
+             then begins its averages anew: what a replay tells as two episodes with a minute between is one here
+
+Against replays at thresholds other than the one in force no episode is missed, and at loose ones up to a quarter fewer
+are counted (tests/test_hindsight.py).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+DoubleArray = NDArray[np.float64]
+
+NEXT_SECONDS: Final = 90.0
+"""Minutes that end no farther apart follow each other."""
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """An episode that would have been: from the end of its first minute to that of its last, s; the rarest of them."""
+
+    opened: float
+    closed: float
+    rarity: float
+
+
+def alarms_at(
+    time: Sequence[float] | DoubleArray, rarity: Sequence[float] | DoubleArray, needed: float, *, most_minutes: float
+) -> list[Alarm]:
+    """Return the episodes that there would have been.
+
+    time     when each minute ended, s, (n,), rising; rarity: of each, (n,), NaN where nothing was judged
+    needed   the rarity of the rate of false alarms that the threshold stands for (`Judge.rarity_of`)
+    most_minutes  after which an episode is closed, and another may open (`event.max_episode_minutes`)
+    """
+    when, rare = np.asarray(time, np.float64), np.asarray(rarity, np.float64)
+    hot = np.flatnonzero(rare >= needed)
+    alarms: list[Alarm] = []
+    for i in hot.tolist():
+        last = alarms[-1] if alarms else None
+        follows = last is not None and i > 0 and rare[i - 1] >= needed and when[i] - last.closed <= NEXT_SECONDS
+        if last is not None and follows and when[i] - last.opened <= 60 * most_minutes:
+            alarms[-1] = Alarm(last.opened, float(when[i]), max(last.rarity, float(rare[i])))
+        else:
+            alarms.append(Alarm(float(when[i]), float(when[i]), float(rare[i])))
+    return alarms

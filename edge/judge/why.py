@@ -1,0 +1,354 @@
+"""Why it sounds wrong: what the newest sound has that the machine's ordinary sound has not. Pure.
+
+    Portrait    ten seconds of sound, as they are looked at: bands, lines, and how each part of the spectrum pulses
+    Usual       what is ordinary: bands from enrolment, and a portrait of this run's own past, once there is one
+    cause_of    both beside each other
+
+Frames of 64 ms tell which bands moved. Whether that is a tone or a hiss is a question of lines, 2 Hz apart; whether it
+knocks, and how often, of the envelope, 500 values a second: a bearing knocks a hundred times a second, which no frame
+shows. What is not clearly one of these is unknown, and said to be.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.ear import FloatArray, Frontend, Samples, band_levels, band_statistics
+
+CauseKind = Literal["tone", "impacts", "modulation", "broadband", "level", "unknown"]
+
+PORTRAIT_SECONDS: Final = 6.0
+"""What is looked at: more costs more than it tells."""
+
+LINE_SAMPLES: Final = 8192
+"""Lines 1.95 Hz apart."""
+
+ENVELOPE_SAMPLES: Final = 128
+ENVELOPE_HOP: Final = 32
+"""500 values a second, each of 8 ms."""
+
+PARTS_HZ: Final = (0, 500, 1000, 1500, 2000, 3000, 4000, 5500, 8000)
+"""Edges of the parts of the spectrum whose envelopes are looked at."""
+
+RATES_HZ: Final = (0.4, 200.0)
+"""How often a second something may come again."""
+
+
+REMEMBERED: Final = 8
+"""Portraits that make up the past."""
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """Some seconds of sound.
+
+    level     (M,), `band_levels` of the mel bands, dB; spread: (M,), deviation of each over time, dB
+    lines     (4097,), mean power at each multiple of 1.95 Hz, dB
+    pulse     (8, R), how deep the envelope of each part swings at each rate, 0 to about 2; `rates_hz` are the rates
+    peaks     (8,), kurtosis of each envelope: about 3 of noise, tens of blows
+    """
+
+    level: FloatArray
+    spread: FloatArray
+    lines: FloatArray
+    pulse: FloatArray
+    peaks: FloatArray
+    rates_hz: FloatArray
+
+    def joined(self, before: "Portrait | None", n: int) -> "Portrait":
+        """Return the mean of this one and n - 1 earlier ones, which `before` is; the oldest are forgotten."""
+        if before is None or before.pulse.shape != self.pulse.shape:
+            return self
+        share = np.float32(1 / min(n, REMEMBERED))
+        both = ((each.name, getattr(before, each.name), getattr(self, each.name)) for each in fields(self))
+        return Portrait(**{name: (1 - share) * old + share * new for name, old, new in both})
+
+
+def portrait(samples: Samples, frontend: Frontend) -> Portrait:
+    """Return the portrait of the newest `PORTRAIT_SECONDS` of samples, (T,). Raises ValueError below one second."""
+    rate_hz = frontend.settings.sample_rate_hz
+    samples = samples[-int(PORTRAIT_SECONDS * rate_hz) :]
+    if samples.size < rate_hz:
+        raise ValueError(f"{samples.size} samples: expected at least {rate_hz}")
+    bands = band_statistics(frontend(samples))
+    pulse, peaks, rates_hz = _pulse(samples, rate_hz)
+    return Portrait(band_levels(bands), bands[1], _lines(samples), pulse, peaks, rates_hz)
+
+
+def _lines(samples: Samples) -> FloatArray:
+    frames = _cut(samples, min(LINE_SAMPLES, samples.size), LINE_SAMPLES // 2)
+    spectrum = np.fft.rfft(frames * np.hanning(frames.shape[1]).astype(np.float32), LINE_SAMPLES)
+    power = (np.square(spectrum.real) + np.square(spectrum.imag)).mean(axis=0)
+    return np.asarray(10 * np.log10(np.maximum(power, 1e-12)), np.float32)
+
+
+def _pulse(samples: Samples, rate_hz: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    frames = _cut(samples, ENVELOPE_SAMPLES, ENVELOPE_HOP)
+    spectrum = np.fft.rfft(frames * np.hanning(ENVELOPE_SAMPLES).astype(np.float32))
+    power = np.square(spectrum.real) + np.square(spectrum.imag)
+    edges = np.round(np.array(PARTS_HZ) * ENVELOPE_SAMPLES / rate_hz).astype(int)
+    envelopes = np.stack([power[:, a:b].sum(axis=1) for a, b in pairwise(edges)])
+    envelopes /= np.maximum(envelopes.mean(axis=1, keepdims=True), 1e-12)
+    off = envelopes - 1
+    peaks = np.mean(off**4, axis=1) / np.maximum(np.square(np.mean(off**2, axis=1)), 1e-12)
+    n = off.shape[1]
+    depth = 2 * np.abs(np.fft.rfft(off * np.hanning(n).astype(np.float32))) / (n / 2)
+    rates = np.fft.rfftfreq(n, ENVELOPE_HOP / rate_hz)
+    heard = rates <= RATES_HZ[1]
+    return depth[:, heard].astype(np.float32), peaks.astype(np.float32), rates[heard].astype(np.float32)
+
+
+def _cut(samples: Samples, length: int, hop: int) -> Samples:
+    samples = np.ascontiguousarray(samples, np.float32)
+    step, n = samples.itemsize, (samples.size - length) // hop + 1
+    return np.ndarray((n, length), samples.dtype, samples, strides=(hop * step, step))
+
+
+@dataclass(frozen=True)
+class Usual:
+    """What is ordinary.
+
+    level     (M,), `band_levels` of enrolment, dB, and `habit`, (M,), how much each varies from recording to recording
+    past      this run's own past, as far as it was ordinary; None where too little was heard yet
+    """
+
+    level: FloatArray
+    habit: FloatArray
+    past: Portrait | None = None
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What it is, as far as can be told.
+
+    kind        unknown: it cannot be told
+    hz_lo, hz_hi  where; of a tone both are its frequency; of a level, and of what is unknown, all that is heard
+    delta_db    against what is ordinary there
+    per_second  how often it comes, if it comes and goes; None if it does not, or nobody can tell
+    """
+
+    kind: CauseKind
+    hz_lo: float
+    hz_hi: float
+    delta_db: float
+    per_second: float | None = None
+
+
+MOVED_DB: Final = 2.0
+HABITS: Final = 3.0
+"""A band has moved by more than both: so many dB, and so many times what it does from recording to recording. Beside
+the run's own past only the dB count."""
+
+WHOLE_DB: Final = 1.5
+WHOLE_SPREAD_DB: Final = 3.0
+"""Louder or quieter as a whole: by so much in the middle, and the 10th and 90th of a hundred bands no farther apart."""
+
+GAP_BANDS: Final = 2
+NARROW_BANDS: Final = 6
+"""Bands beside each other are one place, small gaps or not. Up to so many one line may be all of it; more are noise."""
+
+LINE_DB: Final = 7.0
+GROWN_DB: Final = 4.0
+"""By how much a new line stands out from what is beside it, and has grown."""
+LINE_BESIDE: Final = 32
+LINE_REACH: Final = 4
+"""In lines: what counts as beside, and how far a machine's speed may have moved a line that was there."""
+
+WIDE: Final = 1.5
+LOWEST_HZ: Final = 100.0
+"""Noise is at least so many times as high as it is low, or it may be anything."""
+
+CYCLES: Final = 4.0
+"""What swings has to do so more slowly than it sounds: lines beside each other beat."""
+
+NEAR: Final = 1.25
+FAMILY: Final = 3
+LEAST_SPACING_HZ: Final = 15.0
+"""A tone is alone, up to a quarter of its frequency on either side; three lines equally far apart are of blows."""
+
+SWING: Final = 0.2
+SWING_STANDS_OUT: Final = 15.0
+SWING_GROWN: Final = 3.0
+"""Of an envelope that comes and goes: its depth; how many times that of other rates it is, and how many its past."""
+UNKNOWN_PAST: Final = 1.7
+"""Where nobody knows the past, depth and stand-out have to be so many times as much: healthy gears beat, too."""
+
+SLOW_PER_SECOND: Final = 15.0
+PEAKED: Final = 1.5
+"""A swing that is slower, and whose envelope is hardly more peaked than before, is a modulation and no blow."""
+
+
+def cause_of(now: Portrait, usual: Usual, frontend: Frontend) -> Cause:
+    """Return what the newest sound has that ordinary sound has not."""
+    edges = frontend.band_edges_hz
+    delta = now.level - (usual.level if usual.past is None else usual.past.level)
+    low, middle, high = np.quantile(delta, [0.1, 0.5, 0.9])
+    whole = (float(edges[0]), float(edges[-1]))
+    if abs(middle) >= WHOLE_DB and high - low <= WHOLE_SPREAD_DB:
+        return Cause("level", *whole, round(float(middle), 1))
+
+    moved = MOVED_DB if usual.past is not None else np.maximum(MOVED_DB, HABITS * usual.habit)
+    risen, fallen = _places(delta > moved, delta), _places(delta < -moved, -delta)
+    swings = _swings(now, usual.past)
+    if not risen:
+        return _without_a_rise(swings, fallen, delta, edges, now, usual.past) or Cause("unknown", *whole, 0.0)
+    place = risen[0]
+    where = (float(edges[place.start]), float(edges[place.stop + 1]))
+    louder = round(float(delta[place].mean()), 1)
+    rate = _rate_in(swings, where, now)
+    lines = _new_lines(now, usual.past, where)
+    every_hz = _spacing(lines) if usual.past is not None else None
+    if rate is not None and (len(lines) != 1 or rate > SLOW_PER_SECOND):
+        return Cause("impacts", *where, louder, rate)
+    if every_hz is not None:
+        return Cause("impacts", *where, louder, every_hz)
+    if len(lines) == 1 and place.stop - place.start <= NARROW_BANDS:
+        return Cause("tone", lines[0].hz, lines[0].hz, round(float(delta[place].max()), 1), rate)
+    if len(lines) <= 1 and _is_wide(where):
+        return Cause("broadband", *where, louder)
+    return Cause("unknown", *whole, 0.0)
+
+
+def _without_a_rise(
+    swings: "Sequence[_Swing]",
+    fallen: Sequence[slice],
+    delta: FloatArray,
+    edges: NDArray[np.float64],
+    now: Portrait,
+    past: Portrait | None,
+) -> Cause | None:
+    """Return what it is where no band is louder: something is missing, or comes and goes at the same mean level."""
+    if past is not None and (strong := [swing for swing in swings if swing.rate <= SLOW_PER_SECOND]):
+        part = max(strong, key=lambda swing: swing.stands_out).part
+        if now.peaks[part] < PEAKED * past.peaks[part]:
+            where = (float(PARTS_HZ[part]), float(PARTS_HZ[part + 1]))
+            return Cause("modulation", *where, 0.0, _rate_in(swings, where, now))
+    if fallen:
+        where = (float(edges[fallen[0].start]), float(edges[fallen[0].stop + 1]))
+        if _is_wide(where):
+            return Cause("broadband", *where, round(float(delta[fallen[0]].mean()), 1))
+    return None
+
+
+def _is_wide(where: tuple[float, float]) -> bool:
+    return where[1] >= WIDE * max(where[0], LOWEST_HZ)
+
+
+def _places(moved: NDArray[np.bool_], by: FloatArray) -> list[slice]:
+    """Return the stretches of bands that moved, (M,), the one that moved most first; small gaps are closed."""
+    at = np.flatnonzero(moved)
+    if not at.size:
+        return []
+    cuts = np.flatnonzero(np.diff(at) > GAP_BANDS + 1) + 1
+    places = [slice(int(part[0]), int(part[-1]) + 1) for part in np.split(at, cuts)]
+    return sorted(places, key=lambda place: -float(by[place].sum()))
+
+
+@dataclass(frozen=True)
+class _Line:
+    hz: float
+    db: float
+
+
+def _new_lines(now: Portrait, past: Portrait | None, where: tuple[float, float]) -> list[_Line]:
+    """Return the lines that were not there before, in a place and beside it, the loudest first.
+
+    Where nobody knows what was there before: the loudest of the place itself, if there is one.
+    """
+    lines, step = now.lines, 8000.0 / (now.lines.size - 1)
+    stand_out = lines - np.median(_around(lines, LINE_BESIDE), axis=1)
+    new = (stand_out > LINE_DB) & (lines >= _around(lines, 3).max(axis=1))
+    if past is not None:
+        new &= lines - _around(past.lines, LINE_REACH).max(axis=1) > GROWN_DB
+    hz = step * np.arange(lines.size)
+    reach = NEAR if past is not None else 1.0
+    near = new & (hz >= where[0] / reach) & (hz <= where[1] * reach)
+    near[[0, -1]] = False
+    found = [
+        _Line(round(float(step * (i + _off_centre(lines[i - 1 : i + 2]))), 1), float(lines[i]))
+        for i in np.flatnonzero(near)
+    ]
+    found.sort(key=lambda line: -line.db)
+    return found if past is not None else found[:1]
+
+
+def _at(true: NDArray[np.bool_]) -> list[int]:
+    return [int(i) for i in np.flatnonzero(true)]
+
+
+def _around(lines: FloatArray, reach: int) -> FloatArray:
+    """Return of each line those beside it, (n, 2 reach + 1)."""
+    return np.lib.stride_tricks.sliding_window_view(np.pad(lines, reach, mode="edge"), 2 * reach + 1)
+
+
+def _off_centre(three: FloatArray) -> float:
+    """Return how far beside the middle line the top of a parabola through three lines is, -0.5 to 0.5."""
+    left, top, right = (float(x) for x in three)
+    curve = left - 2 * top + right
+    return min(max(0.5 * (left - right) / curve, -0.5), 0.5) if curve < 0 else 0.0
+
+
+def _spacing(lines: Sequence[_Line]) -> float | None:
+    """Return how far apart lines are that are alike far apart, Hz: what knocks so often has them; None if they are not.
+
+    Two neighbours of the loudest have to fit.
+    """
+    if len(lines) < FAMILY:
+        return None
+    distances = sorted(abs(line.hz - lines[0].hz) for line in lines[1:])
+    for every in distances:
+        fits = [d for d in distances if abs(d / every - round(d / every)) * every <= LINE_REACH and d <= 6.5 * every]
+        if every >= LEAST_SPACING_HZ and len(fits) >= FAMILY - 1:
+            return round(every, 1)
+    return None
+
+
+@dataclass(frozen=True)
+class _Swing:
+    """The envelope of a part of the spectrum comes and goes at a rate, and did not before."""
+
+    part: int
+    rate: float
+    stands_out: float
+
+
+def _swings(now: Portrait, past: Portrait | None) -> list[_Swing]:
+    heard = now.rates_hz >= RATES_HZ[0]
+    harder = 1.0 if past is not None else UNKNOWN_PAST
+    found = []
+    for part, depth in enumerate(now.pulse):
+        stands_out = depth / max(float(np.median(depth[heard])), 1e-6)
+        new = heard & (depth >= SWING * harder) & (stands_out >= SWING_STANDS_OUT * harder)
+        if past is not None and past.pulse.shape == now.pulse.shape:
+            before = np.maximum.reduce([np.roll(past.pulse[part], shift) for shift in (-2, -1, 0, 1, 2)])
+            new &= depth >= SWING_GROWN * before
+        if new.any():
+            i = int(np.where(new, stands_out, 0).argmax())
+            found.append(_Swing(part, float(now.rates_hz[i]), float(stands_out[i])))
+    return found
+
+
+def _rate_in(swings: Sequence[_Swing], where: tuple[float, float], now: Portrait) -> float | None:
+    """Return how often a second it comes in a place, as its slowest strong harmonic has it; None if it does not."""
+    near = [swing for swing in swings if PARTS_HZ[swing.part] < where[1] and PARTS_HZ[swing.part + 1] > where[0]]
+    near = [swing for swing in near if swing.rate <= where[0] / CYCLES]
+    if not near:
+        return None
+    strongest = max(near, key=lambda swing: swing.stands_out)
+    depth, step = now.pulse[strongest.part], float(now.rates_hz[1])
+    middle = float(np.median(depth))
+    for times in range(6, 1, -1):
+        i = round(strongest.rate / times / step)
+        own = float(depth[max(1, i - 1) : i + 2].max())
+        if i * step >= RATES_HZ[0] and own >= SUBHARMONIC * depth.max() and own >= SUBHARMONIC_STANDS_OUT * middle:
+            return round(strongest.rate / times, 1)
+    return round(strongest.rate, 1)
+
+
+SUBHARMONIC: Final = 0.3
+SUBHARMONIC_STANDS_OUT: Final = 8.0
+"""A slower rate is the true one if its depth is so much of the strongest, and so many times that of others."""
