@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.ear import FloatArray
-from edge.judge.gaussian import Domain
 
 MIN_WINDOWS: Final = 10
 """Fewer than this, a minute and a half of sound, say nothing about what is normal."""
