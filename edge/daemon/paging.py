@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import Config
+from edge.daemon.numbering import LIST_FOLDER
 from edge.daemon.payloads import Record
 from edge.errors import EarshotError
 from edge.memory import Episodes, History, Notes
@@ -82,7 +83,7 @@ def _page_of(config: Config, front: "FrontDesk") -> Page:
     return Page(
         config.page,
         front,
-        Episodes(Notes(folder / "episodes" if folder else None), front.sources),
+        Episodes(Notes(folder / LIST_FOLDER if folder else None), front.sources),
         ChoiceFile(folder),
         finely=config.evidence.privacy == "audio",
         most_minutes=config.mqtt.largest_shelve_minutes,

@@ -10,7 +10,7 @@
     condition    a mean more, for another load, season or place
     ordinary     what normal sound is expected to score
     learning     and what it turned out to: what a machine just enrolled goes on learning
-    conditions   and where it came back from by itself, and so may be
+    returns      and where it came back from by itself, and so may be
     changes      known changes, laid over normal frames
     limits       from which strength on these are reported, and how soon
     hindsight    what another threshold would have told of the last days
@@ -60,10 +60,12 @@ from edge.judge.scorer import (
 )
 from edge.judge.sensor import SensorHealth
 from edge.judge.soundcheck import Advice, check_sound, gain_moved
-from edge.judge.states import IDLE, RUNNING, States, find_states
+from edge.judge.states import BETWEEN, CLEAR, IDLE, RUNNING, States, find_states
 from edge.judge.why import PORTRAIT_SECONDS, Cause, CauseKind, Portrait, Usual, cause_of, portrait
 
 __all__ = [
+    "BETWEEN",
+    "CLEAR",
     "DOMAINS",
     "IDLE",
     "MIN_WINDOWS",
