@@ -12,6 +12,7 @@ quarters of a minute, as it does there.
 """
 
 import argparse
+import http.client
 import json
 import os
 import shutil
@@ -145,13 +146,12 @@ def page(seconds: int) -> Table:
             _feed_at_pace(daemon, recording, seconds, hop, [])
             now, elapsed = daemon.threads(), time.monotonic() - since
             spent = sum(now[key] - before.get(key, 0.0) for key in now)
-            of_page = sum(now[key] - before.get(key, 0.0) for key in now if key[1] == "page")
             said = (viewer.n_bytes - heard) / elapsed / 1000 if viewer else 0.0
             memory_mb = daemon.memory()["daemon"]
-            rows.append([name, f"{spent / elapsed:.2%}", f"{of_page / elapsed:.2%}", f"{memory_mb:.1f}", f"{said:.1f}"])
+            rows.append([name, f"{spent / elapsed:.2%}", f"{memory_mb:.1f}", f"{said:.1f}"])
     return Table(
         title=f"The page, one source at the pace of a microphone, {seconds} s each",
-        columns=["page", "processor, of one core", "its thread alone", "PSS, MB", "to the viewer, kB/s"],
+        columns=["page", "processor, of one core", "PSS, MB", "to the viewer, kB/s"],
         rows=rows,
         note="Asked for with one viewer: at most 15 MB and 1 % more; off: nothing. `privacy: audio`, so fine columns. "
         "Processor time by the scheduler's nanoseconds (/proc/PID/schedstat).",
@@ -168,7 +168,7 @@ class _Viewer:
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
-        with suppress(OSError):
+        with suppress(OSError, http.client.HTTPException):
             while data := self._answer.read1(65_536):
                 self.n_bytes += len(data)
 
