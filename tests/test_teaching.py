@@ -118,7 +118,8 @@ def test_too_little_and_too_mixed_sound_is_refused_with_what_is_missing() -> Non
     ("sound", "words"),
     [
         (np.zeros(30 * RATE_HZ, np.float32), "silent"),
-        (np.clip(40 * machine(0.5, seed=1), -1, 1), "at full scale"),
+        (np.clip(9 * machine(0.5, seed=1), -1, 1), "at full scale"),
+        (np.clip(40 * machine(0.5, seed=1), -1, 1), "clipping"),
         (1e-3 * machine(0.5, seed=1), "no more than its own noise"),
         (machine(0.5, seed=1) + np.float32(0.2), "offset"),
     ],

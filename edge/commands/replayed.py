@@ -103,11 +103,12 @@ def summary(replayed: Sequence[Replayed]) -> list[str]:
     minutes = sum(alarm.closed - alarm.opened for alarm in alarms) / 60
     quiet = sum(not one.alarms for one in replayed)
     lines = [
-        f"{len(replayed)} recordings, {hours:.2f} h: {len(alarms)} alarms, {minutes:.1f} min in alarm",
-        f"{quiet} of {len(replayed)} recordings without one; {len(alarms) / max(hours, 1e-9):.2g} alarms an hour",
+        f"recordings {len(replayed)}, {hours:.2f} h; alarms {len(alarms)}, {minutes:.1f} min of it; "
+        f"{len(alarms) / max(hours, 1e-9):.2g} an hour",
+        f"without an alarm {quiet} of {len(replayed)}",
     ]
     if any(one.others is not None for one in replayed):
         gained, lost = sum(len(one.gained) for one in replayed), sum(len(one.lost) for one in replayed)
         others = sum(len(one.others or ()) for one in replayed)
-        lines.append(f"by the other setting {others} alarms: {gained} gained, {lost} lost")
+        lines.append(f"by the other setting {others}: {gained} gained, {lost} lost")
     return lines
