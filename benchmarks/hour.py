@@ -64,16 +64,31 @@ CHANGES: Final[tuple[Kind, ...]] = ("hiss", "tone", "impacts", "modulation")
 class Tried:
     """One fault at one strength.
 
-    strength    a severity, or dB
-    over_db     over the machine's own level where it is strongest, as of `like`
+    over_db     over the machine's own level where it is strongest, as of a known change
     waits       s until it was reported, of each take; None: never
     """
 
-    fault: str
-    strength: str
-    like: Kind
     over_db: float
     waits: Sequence[float | None]
+
+    @property
+    def reported(self) -> int:
+        """On how many takes."""
+        return sum(wait is not None for wait in self.waits)
+
+    def __str__(self) -> str:
+        found = [wait for wait in self.waits if wait is not None]
+        of = f" ({len(found)} of {len(self.waits)})" if 0 < len(found) < len(self.waits) else ""
+        return f"{self.over_db:+.0f} dB: " + (f"{np.median(found):.0f} s{of}" if found else "no")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One kind of fault at three strengths, faint to loud, and the known change that it is like."""
+
+    name: str
+    like: Kind
+    tried: Sequence[Tried]
 
 
 class Hour:
@@ -107,16 +122,17 @@ class Hour:
                 judge.interrupt("source_lost")
         return opened, within / heard
 
-    def faults(self) -> Iterator[Tried]:
+    def faults(self) -> Iterator[Fault]:
         """Try its six kinds of faults, on takes that are not reported as they are."""
         replays = ((i, Replay(self.detector, take)) for i, take in enumerate(self.takes))
         quiet = [(i, one) for i, one in replays if one.wait_seconds(one.changed) is None][:TRIED_TAKES]
         own = KINDS[self.name].faults
         for fault in own:
-            yield from (self._simulated(fault, severity, quiet) for severity in SEVERITIES)
+            yield Fault(fault, LIKE[fault], [self._simulated(fault, severity, quiet) for severity in SEVERITIES])
         for kind in CHANGES[: N_KINDS - len(own)]:
             if (limit_db := self.limit_db[kind]) is not None:
-                yield from (self._known(kind, limit_db + over_db, quiet) for over_db in ABOUT_THE_LIMIT_DB)
+                tried = [self._known(kind, limit_db + over_db, quiet) for over_db in ABOUT_THE_LIMIT_DB]
+                yield Fault(f"a known {kind}", kind, tried)
 
     def _simulated(self, fault: str, severity: float, quiet: Sequence[tuple[int, Replay]]) -> Tried:
         waits, over_db = list[float | None](), list[float]()
@@ -124,7 +140,7 @@ class Hour:
             sound = self._clip(f"hour {i}", TAKE_SECONDS, fault, severity)
             over_db.append(self._over_db(sound - self.takes[i], LIKE[fault]))
             waits.append(replay.wait_seconds(sound[-replay.changed.size :]))
-        return Tried(fault, f"severity {severity:g}", LIKE[fault], float(np.mean(over_db)), waits)
+        return Tried(float(np.mean(over_db)), waits)
 
     def _known(self, kind: Kind, strength_db: float, quiet: Sequence[tuple[int, Replay]]) -> Tried:
         own = self._places(kind)
@@ -132,7 +148,7 @@ class Hour:
             replay.wait_seconds(altered(own[i % len(own)], replay.changed, self._changes, strength_db, seed=i))
             for i, replay in quiet
         ]
-        return Tried(f"a known {kind}", f"{strength_db:+.0f} dB", kind, strength_db, waits)
+        return Tried(strength_db, waits)
 
     def _over_db(self, added: Samples, like: Kind) -> float:
         """Return how far what a fault adds is above the machine's own level, where that is most."""
@@ -150,43 +166,43 @@ class Hour:
 def tables(base: Detector, names: Sequence[str]) -> tuple[Table, Table]:
     """Return what came of the hours, and of the faults; print the rows as they come."""
     well, faulty = list[list[str]](), list[list[str]]()
+    said, unsaid = Count(), Count()
     for name in names:
         hour = Hour(name, base)
         apart, whole = hour.well(as_one_run=False), hour.well(as_one_run=True)
         well.append([name, *(cell for n, share in (apart, whole) for cell in (str(n), f"{share:.1%}"))])
         print("|", " | ".join(well[-1]), "|", flush=True)
-        for tried in hour.faults():
-            faulty.append([name, *_cells(tried, hour.limit_db[tried.like])])
+        for fault in hour.faults():
+            limit_db = hour.limit_db[fault.like]
+            from_db = "never" if limit_db is None else f"{limit_db:+.0f} dB"
+            faulty.append([name, fault.name, fault.like, from_db, *map(str, fault.tried)])
             print("|", " | ".join(faulty[-1]), "|", flush=True)
+            for tried in fault.tried:
+                (said if limit_db is not None and tried.over_db >= limit_db else unsaid).add(tried)
     asked = f"{base.card.false_alarm_rate:.0%} of windows was asked for."
+    note = f"Said to be reported, and reported: {said}. Not said to be, and reported: {unsaid}."
     return (
         Table(
             "An hour of normal sound", ["machine", "six takes: episodes", "in one", "one run", "in one"], well, asked
         ),
-        Table(
-            "Faults",
-            ["machine", "fault", "strength", "over its own", "as", "said from", "so reported", "reported, after"],
-            faulty,
-            _note(faulty),
-        ),
+        Table("Faults", ["machine", "fault", "as", "said from", "faint", "middling", "loud"], faulty, note),
     )
 
 
-def _cells(tried: Tried, limit_db: float | None) -> list[str]:
-    said = "never" if limit_db is None else f"{limit_db:+.0f} dB"
-    expected = "yes" if limit_db is not None and tried.over_db >= limit_db else "no"
-    found = [wait for wait in tried.waits if wait is not None]
-    came = f"{len(found)} of {len(tried.waits)}" + (f", {np.median(found):.0f} s" if found else "")
-    return [tried.fault, tried.strength, f"{tried.over_db:+.0f} dB", tried.like, said, expected, came]
+@dataclass
+class Count:
+    """Of so many trials so many were reported."""
 
+    reported: int = 0
+    tried: int = 0
 
-def _note(rows: Sequence[Sequence[str]]) -> str:
-    """Return what the rows of the second table come to."""
-    counted = {}
-    for said in ("yes", "no"):
-        came = [row[-1].split(",")[0].split(" of ") for row in rows if row[-2] == said]
-        counted[said] = f"{sum(int(a) for a, _ in came)} of {sum(int(b) for _, b in came)}"
-    return f"Said to be reported, and reported: {counted['yes']}. Not said to be, and reported: {counted['no']}."
+    def add(self, one: Tried) -> None:
+        """Count its takes."""
+        self.reported += one.reported
+        self.tried += len(one.waits)
+
+    def __str__(self) -> str:
+        return f"{self.reported} of {self.tried}"
 
 
 def main() -> None:

@@ -10,7 +10,7 @@
     condition    a mean more, for another load, season or place
     ordinary     what normal sound is expected to score
     learning     and what it turned out to: what a machine just enrolled goes on learning
-    conditions   and where it came back from by itself, and so may be
+    returns      and where it came back from by itself, and so may be
     changes      known changes, laid over normal frames
     limits       from which strength on these are reported, and how soon
     hindsight    what another threshold would have told of the last days

@@ -8,7 +8,7 @@ A fault stays. So the log score is averaged over several scales at once, and eac
 Recordings of one machine differ more from each other than minutes of one recording do. Who knows only the first belief
 has to wait for a loud fault; the second hears a small step. It is believed as far as it is informed (a Normal level and
 its posterior), and only of averages that another ordinary condition of this machine would hardly have: by enrolment,
-and by the conditions that it is known to have come back from (edge/judge/conditions.py). All tails are Student's, so
+and by the conditions that it is known to have come back from (edge/judge/returns.py). All tails are Student's, so
 the answer is a probability: that ordinary sound would have had an average so high.
 
 What it remembers: for each scale at most 160 sums, whatever its length. A step is a few dozen additions, and two tail
@@ -205,7 +205,7 @@ class Evidence:
         most = MOST_FREEDOM * (1 + (scale.hops - 1) / WINDOW_HOPS)  # the tails of a mean are lighter by what it is of
         freedom = min(ordinary.freedom + self._pasts[0].weight / WINDOW_HOPS, most)
         same = _tail(average, level, variance + spread, freedom)
-        run = max(same, self._of_conditions(average, spread)) / (scale.share * STEP_SHARE)
+        run = max(same, self._of_returns(average, spread)) / (scale.share * STEP_SHARE)
         return Surprise(min(1.0, run), scale, True, average, level) if run < found.probability else found
 
     def _tail_of_machine(self, average: float, spread: float) -> float:
@@ -216,7 +216,7 @@ class Evidence:
         learnt = _of_recording(self.ordinary, average, spread)
         if self.known_level is None:
             return learnt
-        return max(learnt, min(_of_recording(self._enrolled, average, spread), self._of_conditions(average, spread)))
+        return max(learnt, min(_of_recording(self._enrolled, average, spread), self._of_returns(average, spread)))
 
     def _may_be_a_change(self, average: float, run_level: float, spread: float) -> bool:
         """Whether so much is what a change of condition may be: by enrolment, and by what was learnt since, too.
@@ -230,7 +230,7 @@ class Evidence:
             for belief in beliefs
         )
 
-    def _of_conditions(self, average: float, spread: float) -> float:
+    def _of_returns(self, average: float, spread: float) -> float:
         """Return how likely it is that the highest condition it is known to have scores so high; 0 without any."""
         if self.known_level is None:
             return 0.0

@@ -13,7 +13,7 @@ come, from a machine that enrolment has caught on a good day. So what is heard m
 laxer it never gets: no spread above enrolment's, a level up by one deviation of it at most, and at every scale the
 average that is reported against enrolment is never above what it was. Whatever it was fed, and whatever stood in the
 file that its memory was read from. All that it learns to let pass are steps against the run's own past, as high as the
-machine was before and came down from by itself (edge/judge/conditions.py).
+machine was before and came down from by itself (edge/judge/returns.py).
 """
 
 import math
@@ -22,9 +22,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from edge.judge.conditions import VISITS, Conditions
 from edge.judge.evidence import COMMON, STEP_SHARE
 from edge.judge.ordinary import MANY_FREEDOM, PRIOR, Ordinary, student_quantile, student_tail, variance_of_mean
+from edge.judge.returns import VISITS, Returns
 
 STRETCH_SECONDS: Final = 300.0
 """Longer than any scale that a faint fault needs to be seen in the newest windows, and short enough to be had between
@@ -50,7 +50,7 @@ class Learnt:
     mean, square  of the log levels of its stretches: mean, and mean square around it
     within        mean variance of hops within a stretch
     waiting       level and variance of the stretches that are not taken yet, the oldest first
-    came_from     of `Conditions`: the highest levels that it came down from, the highest first
+    came_from     of `Returns`: the highest levels that it came down from, the highest first
     """
 
     hours: float = 0.0
@@ -102,20 +102,18 @@ class Learner:
         self._learnt = Learnt()
         self._waiting = deque[tuple[float, float]]()
         self._newest = _Sums()
-        self._conditions = Conditions(
-            enrolled.deviation, stretch_hops=self._stretch_hops, stretch_hours=self._stretch_hours
-        )
+        self._returns = Returns(enrolled.deviation, stretch_hops=self._stretch_hops, stretch_hours=self._stretch_hours)
         self._whatever = _Sums()
 
     @property
     def learnt(self) -> Learnt:
         """What was learnt so far."""
-        return replace(self._learnt, waiting=tuple(self._waiting), came_from=self._conditions.came_from)
+        return replace(self._learnt, waiting=tuple(self._waiting), came_from=self._returns.came_from)
 
     @property
     def known_level(self) -> float | None:
         """The log score up to which its conditions are known to reach; None while none is."""
-        return self._conditions.known_level
+        return self._returns.known_level
 
     @property
     def is_done(self) -> bool:
@@ -126,7 +124,7 @@ class Learner:
         """Go on from what was learnt before; the stretch that is being heard goes on."""
         self._learnt = replace(learnt, waiting=(), came_from=())
         self._waiting = deque(learnt.waiting)
-        self._conditions.came_from = learnt.came_from
+        self._returns.came_from = learnt.came_from
 
     def hear(self, log_score: float, *, is_ordinary: bool) -> bool:
         """Take the log score of the next hop; return whether there is something new to believe.
@@ -147,7 +145,7 @@ class Learner:
         if self._whatever.n < self._stretch_hops:
             return False
         level, self._whatever = self._whatever.mean, _Sums()
-        return self._conditions.hear(level)
+        return self._returns.hear(level)
 
     def _hear_ordinary(self, log_score: float) -> bool:
         self._newest.add(log_score)
@@ -163,7 +161,7 @@ class Learner:
     def interrupt(self) -> None:
         """Something was missed: what was begun is no whole stretch, and no whole stay in a condition."""
         self._newest, self._whatever = _Sums(), _Sums()
-        self._conditions.interrupt()
+        self._returns.interrupt()
 
     def doubt(self) -> None:
         """An episode opened: what was heard shortly before is not to be believed either."""

@@ -23,7 +23,7 @@ from edge.memory.episodes import Episodes
 from edge.memory.history import Diary, History
 from edge.memory.minute import Flag, Heard
 from edge.memory.notes import Notes
-from edge.memory.picture import COLUMN_FRAMES, spectrogram
+from edge.memory.picture import COLUMN_FRAMES, Beside, spectrogram
 from edge.memory.shelf import write_whole
 from edge.memory.stretch import MeasuredMinutes, measured_in
 
@@ -31,6 +31,7 @@ __all__ = [
     "COLUMN_FRAMES",
     "WHEN",
     "Batches",
+    "Beside",
     "Book",
     "Chart",
     "ClipStore",

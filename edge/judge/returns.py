@@ -36,7 +36,7 @@ class _Stay:
         self.mean += (level - self.mean) / self.n
 
 
-class Conditions:
+class Returns:
     """The highest levels that one machine came down from."""
 
     def __init__(self, deviation: float, *, stretch_hops: int, stretch_hours: float) -> None:

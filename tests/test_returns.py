@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from edge.config import EventSettings
-from edge.judge.conditions import VISITS, Conditions
 from edge.judge.evidence import Evidence, scales_of
 from edge.judge.learning import Learnt
 from edge.judge.ordinary import Ordinary
+from edge.judge.returns import VISITS, Returns
 from tests.test_learning import HOP_SECONDS, SECTION, judge, learner
 
 STRETCH_HOURS = 300 / 3600
@@ -19,23 +19,23 @@ HOUR = round(1 / STRETCH_HOURS)
 LOW, HIGH = [0.0] * HOUR, [0.5] * HOUR
 
 
-def conditions(levels: Sequence[float]) -> Conditions:
+def returned_from(levels: Sequence[float]) -> Returns:
     """Having heard stretches of these levels."""
-    one = Conditions(0.1, stretch_hops=586, stretch_hours=STRETCH_HOURS)
+    one = Returns(0.1, stretch_hops=586, stretch_hours=STRETCH_HOURS)
     for level in levels:
         one.hear(level)
     return one
 
 
 def test_what_it_came_down_from_three_times_is_a_condition() -> None:
-    assert conditions([*LOW, *HIGH] * VISITS).known_level is None, "it is still there the third time"
-    assert conditions([*LOW, *HIGH] * VISITS + LOW).known_level == pytest.approx(0.5)
+    assert returned_from([*LOW, *HIGH] * VISITS).known_level is None, "it is still there the third time"
+    assert returned_from([*LOW, *HIGH] * VISITS + LOW).known_level == pytest.approx(0.5)
 
 
 def test_the_third_highest_counts_whatever_the_order(rng: np.random.Generator) -> None:
     visits = [0.4, 0.9, 0.3, 0.7, 0.5]
     rng.shuffle(visits)
-    one = conditions([level for visit in visits for level in (*LOW, *[visit] * HOUR)] + LOW)
+    one = returned_from([level for visit in visits for level in (*LOW, *[visit] * HOUR)] + LOW)
     assert one.came_from == pytest.approx((0.9, 0.7, 0.5))
     assert one.known_level == pytest.approx(0.5)
 
@@ -51,11 +51,11 @@ def test_the_third_highest_counts_whatever_the_order(rng: np.random.Generator) -
     ids=["stays", "creeps", "passes by", "rattles within an hour"],
 )
 def test_a_fault_is_no_condition(levels: list[float]) -> None:
-    assert conditions(levels).known_level is None
+    assert returned_from(levels).known_level is None
 
 
 def test_what_was_mended_while_nobody_heard_it_is_no_condition() -> None:
-    one = conditions([])
+    one = returned_from([])
     for _ in range(2 * VISITS):
         for level in (*LOW, *HIGH):
             one.hear(level)
