@@ -8,11 +8,11 @@ from edge.commands.replayed import Alarm, Replayed, summary, thinned
 
 
 def alarm(opened: float, closed: float) -> Alarm:
-    return Alarm(opened, closed, 3.0, "a new tone at 3 kHz", "2900-3100 Hz +9 dB")
+    return Alarm(opened, closed, 3.0, "a new tone at 3 kHz", [(2900.0, 3100.0, 9.0)])
 
 
 def replayed(name: str, start: float, *alarms: Alarm, others: list[Alarm] | None = None) -> Replayed:
-    return Replayed(Path(name), start, "its name", 600.0, 1.5, [(10.0, 1.0), (20.0, 2.0)], alarms, others)
+    return Replayed(Path(name), start, "its name", 600.0, 1.5, [(10.0, 1.0), (20.0, 2.0)], alarms, others=others)
 
 
 def test_alarms_gained_and_lost_are_those_that_no_alarm_of_the_other_lies_beside() -> None:

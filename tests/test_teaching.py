@@ -119,7 +119,7 @@ def test_too_little_and_too_mixed_sound_is_refused_with_what_is_missing() -> Non
         lesson.windows()
     loudness = np.repeat(10 ** (np.random.default_rng(5).uniform(-2, 0, 40)), 10 * RATE_HZ).astype(np.float32)
     mixed = np.concatenate([machine(1, seed=1), (machine(7, seed=4)[: loudness.size]) * loudness])
-    with pytest.raises(EarshotError, match="too mixed|nothing is learnt"):
+    with pytest.raises(EarshotError, match=r"too mixed|nothing is learnt"):
         heard(Lesson(BASE, 6), mixed).windows()
     with pytest.raises(EarshotError, match="1 minutes: expected 5 to 120"):
         Lesson(BASE, 1)
