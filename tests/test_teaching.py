@@ -204,10 +204,12 @@ def test_what_a_person_called_normal_does_not_alarm_again_and_a_fault_does(pump:
 
     notes = Notes(tmp_path / LIST_FOLDER)
     listed = Episodes(notes, ["pump"])
-    listed.hear({"source": "pump", "kind": "closed", "id": episode, "time": "2026-11-27T00:00:00Z"})
+    told = {"source": "pump", "kind": "closed", "id": episode, "time": "2026-11-27T00:00:00Z", "bands": [], "peak": 9.0}
+    listed.hear(told)
     listed.call_normal(episode, normal=True)
     notes.close(5)
     normal = called_normal(tmp_path, "pump", pump)
+    assert [name for name, _ in normal] == [f"normal-{episode[:8]}"]
     taught = teach(pump, normal, tmp_path / "taught")
     assert called_normal(tmp_path, "pump", taught) == []  # it is learnt
     assert is_heard(taught, 10, 0.6)
