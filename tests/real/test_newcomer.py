@@ -1,8 +1,10 @@
-"""A new user: from a fresh clone to the first alarm with one command, and then by clicks alone. Prints what took how long.
+"""A new user: one command after a fresh clone, and then clicks alone, until an alarm is told everywhere.
 
-    EARSHOT_NEWCOMER=1 pytest -n 0 -s tests/real/test_newcomer.py       ten minutes; EARSHOT_HOME_ASSISTANT=1: that, too
+    EARSHOT_NEWCOMER=1 pytest -n 0 -s tests/real/test_newcomer.py
 
-The machine is a simulated pump that no network has heard, at a virtual microphone; broker, browser and sockets are real.
+It prints what took how long, and where its pictures of the page lie: ten minutes, for five of which the machine is
+listened to. With EARSHOT_HOME_ASSISTANT=1 a whole Home Assistant is asked, too. The machine is a simulated pump that no
+network has heard; microphone, broker, browser and sockets are real.
 """
 
 import json
@@ -11,7 +13,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -24,8 +26,9 @@ from tests.real.browser import BROWSER, Tab
 from tests.real.home_assistant import HomeAssistant, asked_for
 from tests.real.microphone import Frames, VirtualMicrophone
 from tests.real.mosquitto import Listener, Mosquitto, free_port, program, wait_until
+from tests.real.newcomer import PATIENCE_SECONDS, Newcomer
 from tests.test_notify import Phone, told
-from trainer.simulator.recording import episode
+from trainer.simulator.recording import FADE_SECONDS, episode
 
 pytestmark = [
     pytest.mark.skipif(os.environ.get("EARSHOT_NEWCOMER") != "1", reason="EARSHOT_NEWCOMER=1 plays a new user: 10 min"),
@@ -35,120 +38,66 @@ pytestmark = [
 
 ROOT: Final = Path(__file__).parents[2]
 PUMP: Final = "earshot/cellar/pump"
-MINUTES: Final = 5
-"""The fewest that the page takes."""
+RATE_HZ: Final = 16_000
+
+LEAST_MINUTES: Final = 5
+"""That the page lets a person ask for."""
 
 HEALTHY_SECONDS: Final = 180
 FAULTY_SECONDS: Final = 60
-PATIENCE_SECONDS: Final = 180.0
-RATE_HZ: Final = 16_000
-
-
-class Newcomer:
-    """Somebody at a browser who reads, points and clicks; and a watch."""
-
-    def __init__(self, tab: Tab, pictures: Path) -> None:
-        self._tab = tab
-        self._pictures = pictures
-        self.took: dict[str, float] = {}
-        pictures.mkdir()
-        tab.size(1280, 900)
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Time what is done in it, and photograph what came of it."""
-        start = time.monotonic()
-        yield
-        self.note(name, time.monotonic() - start)
-        self.photograph(name)
-
-    def note(self, name: str, seconds: float) -> None:
-        self.took[name] = seconds
-        print(f"{seconds:7.1f} s  {name}", flush=True)
-
-    def photograph(self, name: str) -> None:
-        picture = f"{len(list(self._pictures.iterdir())):02d}-{name.replace(' ', '-').replace('/', '-')}.png"
-        (self._pictures / picture).write_bytes(self._tab.picture())
-
-    def goes_to(self, url: str) -> None:
-        self._tab.go(url)
-
-    def click(self, words: str, seconds: float = PATIENCE_SECONDS) -> None:
-        """Wait until something to click says these words, and click there, as a hand does."""
-        find = f"[...document.querySelectorAll('button, a')].find((each) => each.textContent.trim() === '{words}')"
-        self.sees(f"({find})?.disabled !== true && {find}", seconds)
-        self._click_on(find)
-
-    def types(self, field: str, words: str) -> None:
-        """Replace what stands in a field."""
-        self._click_on(f"document.querySelector('{field}')")
-        self._tab.run(f"document.querySelector('{field}').select()")
-        self._tab.call("Input.insertText", text=words)
-
-    def reads(self, selector: str) -> str:
-        """Return the words at a place; none if it is not there."""
-        return str(self._tab.run(f"document.querySelector('{selector}')?.innerText ?? ''"))
-
-    def sees(self, script: str, seconds: float = PATIENCE_SECONDS) -> None:
-        self._tab.wait_for(script, seconds)
-
-    def _click_on(self, element: str) -> None:
-        self.sees(element)
-        x, y = self._tab.run(
-            f"(() => {{ const it = {element}; it.scrollIntoView({{ block: 'center' }}); "
-            "const { x, y, width, height } = it.getBoundingClientRect(); return [x + width / 2, y + height / 2] })()"
-        )
-        for kind in ("mousePressed", "mouseReleased"):
-            self._tab.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
 
 def test_a_new_user_has_an_alarm_everywhere_by_clicks_alone(tmp_path: Path) -> None:
     healthy, faulty = a_pump()
-    with ExitStack() as stack:
-        microphone = stack.enter_context(VirtualMicrophone(rate_hz=RATE_HZ))
-        broker = stack.enter_context(Mosquitto(tmp_path))
-        listener = stack.enter_context(Listener(broker))
-        phone = stack.enter_context(Phone())
-        home = stack.enter_context(HomeAssistant(tmp_path, broker)) if asked_for() else None
-        person = Newcomer(stack.enter_context(Tab(tmp_path)), tmp_path / "pictures")
-        microphone.play(healthy)
-        url = stack.enter_context(started(tmp_path, person, microphone, broker, phone))
+    with ExitStack() as parts:
+        microphone = parts.enter_context(VirtualMicrophone(rate_hz=RATE_HZ))
+        broker = parts.enter_context(Mosquitto(tmp_path))
+        listener = parts.enter_context(Listener(broker))
+        phone = parts.enter_context(Phone())
+        home = parts.enter_context(HomeAssistant(tmp_path, broker)) if asked_for() else None
+        person = Newcomer(parts.enter_context(Tab(tmp_path)), tmp_path / "pictures")
 
-        first_look(person, url)
-        has_it_learn(person)
+        microphone.play(healthy)
+        person.opens(parts.enter_context(running(tmp_path, person, microphone, broker, phone)))
+        has_it_learnt(person)
+        wait_until(lambda: listener.last(f"{PUMP}/anomaly") == "OFF", "nothing is wrong any more", PATIENCE_SECONDS)
         n_told = len(phone.asked)
+
         microphone.play(faulty)
         is_alarmed(
             person,
             {
-                "alarm: on the page": lambda: person.reads(".hero[data-mood=wrong] .sentence"),
-                "alarm: on MQTT": lambda: listener.last(f"{PUMP}/anomaly") == "ON",
-                "alarm: at the webhook": lambda: "pump sounds wrong" in told(phone)[n_told:],
-                "alarm: in Home Assistant": lambda: is_on_at_home(home, listener),
+                "on the page": lambda: person.reads(".hero[data-mood=wrong] .sentence"),
+                "on MQTT": lambda: listener.last(f"{PUMP}/anomaly") == "ON",
+                "on the phone": lambda: "pump sounds wrong" in told(phone)[n_told:],
+                "in Home Assistant" if home else "where Home Assistant looks": lambda: is_on(home, listener),
             },
         )
+        assert "knocking" in person.reads(".hero .why").lower()
         acknowledges(person, listener)
-        print(*told(phone), sep="\n")
     print(f"pictures: {tmp_path / 'pictures'}")
 
 
 def a_pump() -> tuple[Frames, Frames]:
-    """Return the sound of a healthy pump, and of the same whose bearing begins to knock: longer than is needed."""
-    seconds = HEALTHY_SECONDS + FAULTY_SECONDS
-    times = {"start_seconds": HEALTHY_SECONDS, "end_seconds": seconds + 3, "seconds": seconds + 3}
-    samples = episode("pump", 3, fault="bearing", seed=2026, **times)[: seconds * RATE_HZ]
+    """Return the sound of a healthy pump, and of the same once its bearing begins to knock: more than is needed."""
+    seconds = HEALTHY_SECONDS + FAULTY_SECONDS + FADE_SECONDS
+    samples = episode(
+        "pump", 3, fault="bearing", start_seconds=HEALTHY_SECONDS, end_seconds=seconds, seconds=seconds, seed=2026
+    )
     frames = np.round(samples * 32_767).astype(np.int16)[:, np.newaxis]
-    onset, full = HEALTHY_SECONDS * RATE_HZ, (HEALTHY_SECONDS + 4) * RATE_HZ
-    return np.tile(frames[:onset], (8, 1)), np.concatenate([frames[onset:], np.tile(frames[full:], (10, 1))])
+    healthy, coming, there, _ = np.split(
+        frames, [round(RATE_HZ * (HEALTHY_SECONDS + each)) for each in (0, FADE_SECONDS, FAULTY_SECONDS)]
+    )
+    return np.tile(healthy, (8, 1)), np.concatenate([coming, np.tile(there, (8, 1))])
 
 
 @contextmanager
-def started(
+def running(
     folder: Path, person: Newcomer, microphone: VirtualMicrophone, broker: Mosquitto, phone: Phone
 ) -> Iterator[str]:
-    """Clone and start, the last that is done in a shell; yield the address of the page that is printed."""
+    """Clone, configure and start: the last that is done in a shell. Yield the address that it prints."""
     clone, log = folder / "earshot", folder / "earshot.log"
-    with person.step("git clone"):
+    with person.timing("git clone"):
         subprocess.run([program("git"), "clone", "--quiet", "--depth", "1", f"file://{ROOT}", clone], check=True)
     (clone / "mine.yaml").write_text(
         f"node: cellar\nstate_directory: {folder / 'state'}\n"
@@ -157,82 +106,71 @@ def started(
         f"notify: {{url: '{phone.url}', minimum_gap_minutes: 0}}\n"
         f"page: {{port: {free_port()}}}\n"
     )
-    start = time.monotonic()
-    with log.open("wb") as stderr:
-        daemon = subprocess.Popen(
-            [*COMMAND, "run", "--config", "mine.yaml"],
-            cwd=clone,
-            env={**environment(), **microphone.environment, "PYTHONPATH": str(clone)},
-            stderr=stderr,
-        )
+    hears = {**environment(), **microphone.environment, "PYTHONPATH": str(clone)}
+    with person.timing("earshot run, until it prints where the page is"):
+        with log.open("wb") as stderr:
+            command = [*COMMAND, "run", "--config", "mine.yaml"]
+            daemon = subprocess.Popen(command, cwd=clone, env=hears, stderr=stderr)
+        wait_until(lambda: "the page: " in log.read_text(), "it has a page", PATIENCE_SECONDS)
     try:
-        wait_until(lambda: address(log), "the page's address is printed", PATIENCE_SECONDS)
-        person.note("earshot run, until it prints the page's address", time.monotonic() - start)
-        yield address(log)
-    except BaseException:
-        print(log.read_text())
-        raise
+        yield re.findall(r"the page: (\S+)", log.read_text())[0]
     finally:
         daemon.send_signal(signal.SIGTERM)
         daemon.wait(60)
+        print(log.read_text())
 
 
-def address(log: Path) -> str:
-    found = re.search(r"the page: (http://\S+)", log.read_text())
-    return found[1] if found else ""
-
-
-def first_look(person: Newcomer, url: str) -> None:
-    with person.step("the page, until it judges"):
-        person.goes_to(url)
+def has_it_learnt(person: Newcomer) -> None:
+    """Go through the view `Learning`, until the machine is judged by what was learnt, and sounds as usual."""
+    step = "document.querySelector('.steps [aria-current]')?.innerText"
+    with person.watching("the page, until it judges"):
         person.sees("['well', 'watch', 'wrong'].includes(document.querySelector('.hero')?.dataset.mood)")
-    print(person.reads(".hero"))
-
-
-def has_it_learn(person: Newcomer) -> None:
-    """The whole of the view `Learning`, until the machine is judged by what was learnt."""
-    person.click("Learning")
-    with person.step("the sound is found well"):
-        person.types("#minutes", str(MINUTES))
-        person.photograph("asked for")
-        person.click("Begin")
-        person.sees("document.querySelector('.steps [aria-current]')?.innerText.includes('Listen')")
-        print(person.reads("#view"))
-    with person.step("it has heard enough, and learnt"):
-        person.sees("document.querySelector('.steps [aria-current]')?.innerText.includes('Look')", 1200)
-    print(person.reads("#view"))
-    with person.step("judged by what was learnt"):
-        person.click("Accept")
+    person.clicks("Learning")
+    with person.watching("the sound is checked"):
+        person.types("#minutes", str(LEAST_MINUTES))
+        person.clicks("Begin")
+        person.sees(f"{step}?.includes('Listen')")
+    with person.watching("it has listened"):
+        person.sees(f"['Learn', 'Look, and accept'].some((each) => {step}?.endsWith(each))", 600 + 60 * LEAST_MINUTES)
+    with person.watching("it has learnt"):
+        person.sees(f"{step}?.includes('Look')")
+    with person.watching("judged by what was learnt"):
+        person.clicks("Accept")
+        person.sees("document.querySelector('.note')?.innerText === 'What was learnt is in force.'")
         person.photograph("accepted")
-        person.click("Now")
+        person.clicks("Now")
         person.sees("document.querySelector('.hero').dataset.mood === 'well'")
-    print(person.reads(".hero"))
 
 
-def is_alarmed(person: Newcomer, channels: dict[str, Callable[[], object]]) -> None:
-    """Return when the fault is told everywhere."""
+def is_alarmed(person: Newcomer, places: Mapping[str, Callable[[], object]]) -> None:
+    """Wait until the fault is told at all these places, and note of each when that was."""
     start = time.monotonic()
-    while silent := channels.keys() - person.took.keys():
-        for name in silent:
-            if channels[name]():
-                person.note(name, time.monotonic() - start)
-                person.photograph(name)
+    silent = set(places)
+    while silent:
+        for place in [each for each in silent if places[each]()]:
+            silent.remove(place)
+            person.note(f"the alarm is {place}", time.monotonic() - start)
         assert time.monotonic() - start < PATIENCE_SECONDS, silent
-        time.sleep(0.1)
+        time.sleep(0.05)
+    person.photograph("the alarm")
 
 
-def is_on_at_home(home: HomeAssistant | None, listener: Listener) -> bool:
-    """Whether Home Assistant's entity is on; without one, whether the topic it was told to look at says so."""
+def is_on(home: HomeAssistant | None, listener: Listener) -> bool:
+    """Whether Home Assistant's entity is on; without one, whether the topic that it is told to look at says so."""
     if home is not None:
         return home.state("binary_sensor.cellar_pump_abnormal_sound") == "on"
-    said = json.loads(str(listener.last("homeassistant/device/earshot_cellar/config")))
-    return listener.last(said["components"]["pump.abnormal"]["state_topic"]) == "ON"
+    announced = json.loads(listener.last("homeassistant/device/earshot_cellar/config") or "{}")
+    return listener.last(announced["components"]["pump.abnormal"]["state_topic"]) == "ON"
 
 
 def acknowledges(person: Newcomer, listener: Listener) -> None:
-    print(person.reads(".hero .why"))
-    with person.step("acknowledged"):
-        person.click("Acknowledge")
-        person.click("Episodes")
+    """Say that somebody knows, and see that it is known: on the page and over MQTT."""
+    with person.watching("acknowledged"):
+        person.clicks("Acknowledge")
+        person.clicks("Episodes")
         person.sees("document.querySelector('.episode .chip.acknowledged')")
-    wait_until(lambda: '"acknowledged": true' in (listener.last(f"{PUMP}/event") or "").replace('":true', '": true'), "acknowledged on MQTT", PATIENCE_SECONDS)
+    wait_until(
+        lambda: any(json.loads(each)["acknowledged"] for each in listener.payloads(f"{PUMP}/event")),
+        "subscribers know that somebody knows",
+        PATIENCE_SECONDS,
+    )
