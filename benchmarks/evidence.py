@@ -8,9 +8,8 @@ import numpy as np
 
 from benchmarks.measure import Table, cpu_seconds
 from edge.config import EvidenceSettings, SensorSettings
-from edge.ear import Frontend, FrontendSettings
 from edge.judge import SensorHealth
-from edge.memory import ClipStore, Evidence, spectrogram
+from edge.memory import Beside, ClipStore, Evidence, spectrogram
 from edge.source import Block
 
 RATE_HZ = 16_000
@@ -23,7 +22,6 @@ def table() -> Table:
     block = Block(samples[:BLOCK_SAMPLES], 0, 0.0, "noise", starts_anew=False)
     levels = np.zeros(128, np.float32)
     settings = EvidenceSettings(privacy="audio", max_clip_seconds=300)
-    frontend = Frontend(FrontendSettings())
     with tempfile.TemporaryDirectory() as folder:
         store = ClipStore(settings, Path(folder))
         idle, open_, sensor = Evidence(store, "idle"), Evidence(store, "open"), SensorHealth(SensorSettings(), levels)
@@ -38,7 +36,7 @@ def table() -> Table:
             "sensor.level, a reading": lambda: (sensor.hear(block.samples), sensor.level(levels)),
             "evidence.hear, no episode": lambda: idle.hear(block),
             "evidence.hear, in an episode": hear_in_an_episode,
-            "picture of 60 s": lambda: spectrogram(samples, frontend, opened_seconds=15, closed_seconds=55),
+            "picture of 60 s": lambda: spectrogram(samples, Beside(), opened_seconds=15, closed_seconds=55),
         }
         seconds = cpu_seconds(works)
     ring_bytes = int(settings.pre_roll_seconds * RATE_HZ) * 2

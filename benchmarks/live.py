@@ -2,6 +2,7 @@
 
     python -m benchmarks.live soak [--hours 24]      memory, processor and disk, hour by hour, as fast as it goes
     python -m benchmarks.live pace [--seconds 60]    processor, memory, latency and start, at a microphone's pace
+    python -m benchmarks.live page [--seconds 60]    what the page costs: off, on with nobody, on with one who watches
     python -m benchmarks.live microphone [--seconds 60]    the same with its child process, from PulseAudio's pipe
     python -m benchmarks.live detectors [--number 100]     start and reload with so many sources, each with its own
 
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import pairwise
@@ -123,6 +125,50 @@ def pace(seconds: int) -> Table:
         rows=rows,
         note="Through a pipe: the child process of a microphone comes on top (benchmarks/capture.py).",
     )
+
+
+def page(seconds: int) -> Table:
+    """Look at the process without a page, with one that nobody watches, and with somebody who does, at one pace."""
+    recording = np.frombuffer(_pcm(), "<i2")
+    hop = detectors.read(DEMO / "detector").plan.hop_samples
+    rows = []
+    for name, port, watches in (("off", None, False), ("on, nobody", _free_port(), False), ("one", _free_port(), True)):
+        more = f"{QUIET_EVENTS}evidence: {{privacy: audio}}\n" + (f"page: {{port: {port}}}\n" if port else "")
+        with _running("", more, mqtt=USUAL) as daemon:
+            _feed_at_pace(daemon, recording, 15, hop, [])
+            viewer = _Viewer(port) if watches and port else None
+            _feed_at_pace(daemon, recording, 10, hop, [])
+            before, since = daemon.threads(), time.monotonic()
+            heard = viewer.n_bytes if viewer else 0
+            _feed_at_pace(daemon, recording, seconds, hop, [])
+            now, elapsed = daemon.threads(), time.monotonic() - since
+            spent = sum(now[key] - before.get(key, 0.0) for key in now)
+            of_page = sum(now[key] - before.get(key, 0.0) for key in now if key[1] == "page")
+            said = (viewer.n_bytes - heard) / elapsed / 1000 if viewer else 0.0
+            memory_mb = daemon.memory()["daemon"]
+            rows.append([name, f"{spent / elapsed:.2%}", f"{of_page / elapsed:.2%}", f"{memory_mb:.1f}", f"{said:.1f}"])
+    return Table(
+        title=f"The page, one source at the pace of a microphone, {seconds} s each",
+        columns=["page", "processor, of one core", "its thread alone", "PSS, MB", "to the viewer, kB/s"],
+        rows=rows,
+        note="Asked for with one viewer: at most 15 MB and 1 % more; off: nothing. `privacy: audio`, so fine columns. "
+        "Processor time by the scheduler's nanoseconds (/proc/PID/schedstat).",
+    )
+
+
+class _Viewer:
+    """Somebody who watches, and counts what comes."""
+
+    def __init__(self, port: int) -> None:
+        self.n_bytes = 0
+        self._answer = urllib.request.urlopen(f"http://127.0.0.1:{port}/api/sources/pump/stream")
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/api/now").read()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        with suppress(OSError):
+            while data := self._answer.read1(65_536):
+                self.n_bytes += len(data)
 
 
 def microphone(seconds: int) -> Table:
@@ -376,9 +422,7 @@ def _running(
 ) -> Iterator[_Daemon]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = _free_port()
         (folder / "mosquitto.conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n")
         broker = subprocess.Popen(
             ["mosquitto", "-c", folder / "mosquitto.conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -410,12 +454,20 @@ def _running(
                 ready.close()
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.live", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("soak", help="a day in minutes").add_argument("--hours", type=int, default=24)
     commands.add_parser("pace", help="a minute in a minute").add_argument("--seconds", type=int, default=60)
+    commands.add_parser("page", help="and who watches").add_argument("--seconds", type=int, default=60)
     commands.add_parser("microphone", help="with its process").add_argument("--seconds", type=int, default=60)
     commands.add_parser("detectors", help="a hundred of them").add_argument("--number", type=int, default=100)
     wanted = parser.parse_args()
@@ -424,6 +476,8 @@ def main() -> None:
             table = soak(wanted.hours)
         case "pace":
             table = pace(wanted.seconds)
+        case "page":
+            table = page(wanted.seconds)
         case "detectors":
             table = many(wanted.number)
         case _:

@@ -57,7 +57,7 @@ class Visitor:
     def ask(
         self, path: str, method: str = "GET", body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, path, body, {**self.headers, **(headers or {})})
             answer = connection.getresponse()
@@ -83,7 +83,7 @@ class Visitor:
     @contextlib.contextmanager
     def watching(self, source: str = "pump") -> Iterator[Iterator[tuple[str, Any]]]:
         """Yield the messages of a stream as they come."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request("GET", f"/api/sources/{source}/stream", headers=self.headers)
             answer = connection.getresponse()
@@ -136,15 +136,15 @@ class Paged:
                 stderr=stderr,
                 env={**environment(), **self._environment},
             )
-        self._wait_for("page: |no page")
         threading.Thread(target=self._keep_it_awake, daemon=True).start()
+        self._wait_for("page: |no page")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=60)
 
     def visitor(self) -> Visitor:
         return Visitor(self.port)
@@ -171,7 +171,7 @@ class Paged:
         wait_until(lambda: re.search(words, self.log()) is not None or self.process.poll() is not None)
 
 
-def wait_until(true: Any, seconds: float = 30) -> None:  # noqa: ANN401  a callable
+def wait_until(true: Any, seconds: float = 90) -> None:  # noqa: ANN401  a callable
     give_up = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < give_up, "it did not become so"

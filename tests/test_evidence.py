@@ -18,7 +18,7 @@ from edge.config.settings import EvidenceSettings
 from edge.ear.frontend import Frontend, FrontendSettings
 from edge.memory import clips as evidence
 from edge.memory.clips import ClipStore, Evidence
-from edge.memory.picture import COLUMN_FRAMES, spectrogram
+from edge.memory.picture import COLUMN_FRAMES, Beside, spectrogram
 from edge.memory.shelf import MEGABYTE, write_whole
 from edge.source import Block
 from edge.source.block import Stretch
@@ -349,7 +349,7 @@ def frontend() -> Frontend:
 
 
 def picture_of(samples: NDArray[np.float32], frontend: Frontend, opened: float = 0, closed: float = 0) -> bytes:
-    picture = spectrogram(samples, frontend, opened_seconds=opened, closed_seconds=closed)
+    picture = spectrogram(samples, Beside(), opened_seconds=opened, closed_seconds=closed)
     assert picture is not None
     return picture
 
@@ -365,9 +365,24 @@ def test_a_tone_is_a_line_at_its_height_and_in_its_time(frontend: Frontend, rng:
 
 
 def test_the_episode_is_marked_from_its_opening_to_its_end(frontend: Frontend) -> None:
-    image = pixels(picture_of(counted(20), frontend, opened=5, closed=15))
+    image = pixels(picture_of(counted(20), frontend, opened=5, closed=15))[:, 8:-16]
     marked = np.flatnonzero((image[2] == (64, 224, 208)).all(axis=-1)) / image.shape[1] * 20
     assert (marked[0], marked[-1]) == pytest.approx((5, 15), abs=0.6)
+
+
+def test_what_is_usual_stands_beside_it_in_the_same_colours_and_what_moved_is_marked(frontend: Frontend) -> None:
+    samples = np.random.default_rng(0).normal(0, 0.03, 20 * RATE_HZ).astype(np.float32)
+    usual = np.stack([np.full(128, -90), frontend(samples).mean(axis=1)]).astype(np.float32)
+    beside = Beside(usual_db=usual, moved=[(4000, 5000, 9.0), (300, 600, -9.0)])
+    picture = spectrogram(samples, beside, opened_seconds=5, closed_seconds=15)
+    assert picture is not None
+    image = pixels(picture)[6:-6].astype(int)
+    left, clip, right = image[:, 6:34].mean(axis=(0, 1)), image[:, 60:-40].mean(axis=(0, 1)), image[:, -8]
+    assert np.abs(left - clip).max() < 25  # the nearer of the two, in one scale
+    louder, quieter = ((right == colour).all(axis=-1) for colour in ((255, 176, 0), (100, 143, 255)))
+    middles = np.repeat(frontend.band_edges_hz[1:-1][::-1], 2)
+    assert (middles[louder].min(), middles[louder].max()) == (pytest.approx(4000, abs=90), pytest.approx(5000, abs=90))
+    assert (middles[quieter].min(), middles[quieter].max()) == (pytest.approx(300, abs=25), pytest.approx(600, abs=25))
 
 
 def test_a_picture_of_a_minute_is_small(frontend: Frontend, rng: np.random.Generator) -> None:
@@ -378,7 +393,7 @@ def test_a_picture_of_a_minute_is_small(frontend: Frontend, rng: np.random.Gener
 
 @pytest.mark.parametrize("samples", [np.zeros(5000, np.float32), np.zeros(0, np.float32)])
 def test_half_a_second_is_no_picture(frontend: Frontend, samples: NDArray[np.float32]) -> None:
-    assert spectrogram(samples, frontend, opened_seconds=0, closed_seconds=0) is None
+    assert spectrogram(samples, Beside(), opened_seconds=0, closed_seconds=0) is None
 
 
 def test_silence_is_a_picture_too(frontend: Frontend) -> None:

@@ -33,8 +33,6 @@ DASHBOARD = json.loads((EXAMPLES / "grafana" / "dashboard.json").read_text())
 RULES = yaml.safe_load((EXAMPLES / "prometheus" / "earshot.rules.yml").read_text())
 
 TOPICS = {"earshot/+/+/state": "state", "earshot/+/+/event": "event", "earshot/+/health": "health"}
-TO_COME = {"why"}
-"""Keys that an example reads where they are there."""
 
 
 def fields_of(schema: Mapping[str, Any], path: str = "") -> Iterator[str]:
@@ -82,7 +80,7 @@ def test_the_flow_listens_to_events_and_reads_keys_that_they_have() -> None:
     assert TOPICS[heard] == "event"
     known = SCHEMAS["event"]["properties"]
     for node in FLOW:
-        assert set(re.findall(r"event\.(\w+)", node.get("func", ""))) <= known.keys() | TO_COME
+        assert set(re.findall(r"event\.(\w+)", node.get("func", ""))) <= known.keys()
         assert {rule["v"] for rule in node.get("rules", ())} <= set(known["kind"]["enum"])
         assert {each for wires in node.get("wires", ()) for each in wires} <= nodes.keys()
         assert node.get("broker", "earshot-broker") in nodes or node["type"] == "mqtt-broker"

@@ -21,6 +21,7 @@ from edge.daemon import openers
 from edge.daemon.happening import Moment, Standing
 from edge.daemon.hearing import Hearing
 from edge.daemon.lasting import LastingSource, Lost
+from edge.memory import Notes
 from edge.source import Block, NewFiles, read_samples
 from edge.source.block import Stretch
 from tests.conftest import COMMAND, DEMO, Ran, environment, run_process
@@ -113,6 +114,27 @@ def test_a_reload_goes_on_where_the_folder_was(write_wav: WriteWav, tmp_path: Pa
     first, second = (openers(config.sources)["pump"]() for _ in range(2))
     assert isinstance(first.only_new, NewFiles)  # type: ignore[attr-defined]  # a folder
     assert first.only_new is second.only_new  # type: ignore[attr-defined]
+
+
+def test_a_restart_hears_what_came_while_it_was_down(
+    write_wav: WriteWav, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_wav("in/old.wav", np.full(1600, 0.1, np.float32)).parent
+    config = config_of(tmp_path, f"type: folder, path: {folder}, watch: new")
+
+    def started() -> NewFiles:
+        monkeypatch.setattr("edge.daemon.opening._HEARD", {})
+        notes = Notes(tmp_path / "heard")
+        files = openers(config.sources, notes)["pump"]().only_new  # type: ignore[attr-defined]  # a folder
+        assert isinstance(files, NewFiles)
+        files.look(folder)
+        notes.close(60)
+        return files
+
+    started()
+    time.sleep(0.02)  # twice the tick of the clock of a file system
+    write_wav("in/new.wav", np.full(1600, 0.1, np.float32))
+    assert [path.name for path in started()._growing] == ["new.wav"]
 
 
 @pytest.mark.parametrize("end", ["loop: true, watch: new", "watch: sometimes"])

@@ -15,10 +15,13 @@ SOUND = np.full(1600, 0.1, np.float32)
 
 
 class Watched:
-    def __init__(self, folder: Path) -> None:
+    """A life that looks into a folder; `kept` is what the next one is told."""
+
+    def __init__(self, folder: Path, since_ns: int | None = None) -> None:
         self.folder = folder
         self.now = 0.0
-        self.files = NewFiles(lambda: self.now)
+        self.kept: list[int] = []
+        self.files = NewFiles(lambda: self.now, since_ns=since_ns, keep=self.kept.append)
         self.look()
 
     def look(self) -> list[str]:
@@ -81,6 +84,37 @@ def test_a_folder_that_is_away_is_named(watched: Watched) -> None:
         watched.files.look(watched.folder / "nowhere")
     (watched.folder / "old.wav").unlink()
     assert watched.look() == []  # an empty one is no error: nothing has come yet
+
+
+def test_what_came_while_nobody_looked_is_heard_by_the_next_life(watched: Watched, write_wav: WriteWav) -> None:
+    while not later_than(watched.kept[-1], write_wav("while_it_was_off.wav", SOUND)):
+        pass  # the clock of a file system ticks in milliseconds
+    second = Watched(watched.folder, since_ns=watched.kept[-1])
+    assert second.heard() == []  # it may still grow
+    second.now += SETTLED_SECONDS
+    assert second.heard() == ["while_it_was_off.wav"]
+
+    third = Watched(watched.folder, since_ns=second.kept[-1])
+    third.now += SETTLED_SECONDS
+    assert third.heard() == []
+
+
+def test_a_kill_loses_none_of_those_that_wait(watched: Watched, write_wav: WriteWav) -> None:
+    first = write_wav("b.wav", SOUND)
+    while not later_than(first.stat().st_ctime_ns, write_wav("a.wav", SOUND)):
+        pass
+    watched.look()
+    watched.now += SETTLED_SECONDS
+    assert watched.look() == ["a.wav", "b.wav"]
+    watched.files.heard(watched.folder / "a.wav")  # came last
+    assert not later_than(watched.kept[-1], watched.folder / "old.wav")
+    assert later_than(watched.kept[-1], first)
+    watched.files.heard(first)
+    assert not later_than(watched.kept[-1], first)
+
+
+def later_than(came_ns: int, path: Path) -> bool:
+    return path.stat().st_ctime_ns > came_ns
 
 
 def test_what_is_interrupted_is_heard_again(watched: Watched, write_wav: WriteWav) -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from edge.config import NotifySettings, load
 from edge.errors import ConfigError
+from edge.page.bundle import without_secrets
 from edge.voice import notifier as notifiers
 from edge.voice import webhook
 from edge.voice.notice import Notice, of_event, of_sensor
@@ -27,6 +28,7 @@ from edge.voice.notifier import Notifier
 from edge.voice.phrases import PHRASES
 from edge.voice.webhook import Answer, Webhook
 from edge.voice.worth_telling import WorthTelling
+from tests.conftest import DEMO, Ran
 from tests.real.mosquitto import Mosquitto, wait_until
 from tests.test_publisher import CLOSED, EVENT, HEALTH, SCHEMAS
 
@@ -141,6 +143,9 @@ def test_the_sentence_of_an_event_is_used_in_its_language() -> None:
     why = {"kind": "tone", "sentence": "a new tone at 3.1 kHz, 14 dB above usual"}
     assert of_event({**EVENT, "why": why}, "en").message.startswith("a new tone at 3.1 kHz, 14 dB above usual\n")
     assert "new tone" not in of_event({**EVENT, "why": why}, "de").message
+    unknown = {"kind": "unknown", "sentence": "it cannot be told what has changed"}
+    assert of_event({**EVENT, "why": unknown}, "en").message.startswith("1000 to 1250 Hz")
+    assert of_event({**EVENT, "why": unknown, "bands": []}, "en").message.startswith("it cannot be told")
     assert of_event({**EVENT, "why": None, "bands": []}, "en").message == "score 7.50, threshold 4.25"
 
 
@@ -231,6 +236,10 @@ def test_who_we_are_is_in_a_file_and_in_no_log(
     assert TOKEN not in caplog.text
     assert "cellar-7f3a" not in caplog.text
     assert phone.url.rsplit("/", 1)[0] in caplog.text
+
+
+def test_the_address_is_in_no_support_bundle() -> None:
+    assert "cellar" not in str(without_secrets({"notify": settings("https://ntfy.sh/cellar-7f3a").model_dump()}))
 
 
 @pytest.mark.parametrize("content", ["two\nlines", "tk\x00", "tök"])
@@ -411,6 +420,20 @@ def test_what_waits_survives_the_process(tmp_path: Path) -> None:
         assert phone.asked[0].headers["x-sequence-id"] == event(2)["id"]
 
 
+def test_the_last_word_is_told_at_the_end() -> None:
+    def slowly(handler: BaseHTTPRequestHandler) -> None:
+        time.sleep(0.2)  # so that both still wait when the end comes
+        respond(200)(handler)
+
+    with Phone(slowly) as phone:
+        notifier = Notifier(settings(phone.url), "hall", None)
+        notifier.start()
+        notifier.event(event(1))
+        notifier.event(event(1, "closed", reason="shutdown"))
+        notifier.close()
+    assert told(phone)[-1] == "pump: the alarm has ended, the device was stopped"
+
+
 def test_one_that_waited_says_that_it_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifiers, "LATE_SECONDS", 0.0)
     with Phone() as phone, notifying(phone) as notifier:
@@ -522,3 +545,17 @@ def test_what_cannot_be_meant_is_refused(text: str, tmp_path: Path) -> None:
     file.write_text(f"sources: [{{name: a, type: stdin, detector: d}}]\nnotify: {{{text}}}\n")
     with pytest.raises(ConfigError, match=r"notify.*expected"):
         load(file)
+
+
+@pytest.mark.parametrize(("status", "words"), [(200, "it took a message; is it on the phone?"), (403, "403 Forbidden")])
+def test_check_sends_a_try(status: int, words: str, tmp_path: Path, earshot: Callable[..., Ran]) -> None:
+    config = tmp_path / "config.yaml"
+    source = f"{{name: pump, type: folder, path: {DEMO / 'recordings'}, detector: {DEMO / 'detector'}}}"
+    with Phone(respond(status)) as phone:
+        config.write_text(f"node: hall\nsources: [{source}]\nnotify: {{url: '{phone.url}'}}\n")
+        ran = earshot("check", "--config", config, "--listen", "0")
+    assert told(phone) == ["hall: a try"]
+    (line,) = [line for line in ran.stdout.splitlines() if " notify" in line]
+    assert words in line
+    assert "cellar-7f3a" not in ran.stdout
+    assert ("bad" in line) == (status != 200)

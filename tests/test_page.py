@@ -4,11 +4,13 @@ import base64
 import io
 import json
 import os
+import re
 import socket
 import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +28,8 @@ from tests.paged import (
     Visitor,
     wait_until,
 )
+
+ASSETS = Path(__file__).parents[1] / "edge" / "page" / "assets"
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +156,21 @@ def test_the_bundle_tells_how_it_is_and_no_secret(paged: Paged, visitor: Visitor
     assert b"wellknown" not in everything
     assert not [name for name in names if name.endswith((".flac", ".wav", ".png"))]
     assert b"fLaC" not in everything
+
+
+def test_every_text_is_in_the_file_of_texts() -> None:
+    """And none is there that nobody says."""
+    texts = json.loads((ASSETS / "texts" / "en.json").read_text(encoding="utf-8"))
+    code = "\n".join(path.read_text(encoding="utf-8") for path in ASSETS.rglob("*.js"))
+    whole = set(re.findall(r"""\bt\(\s*["']([\w.]+)["']""", code))
+    begun = {key.rstrip(".") for key in re.findall(r"`([\w.]+)\.\$\{", code)}
+
+    keys = set(_keys(texts))
+    assert whole <= keys
+    assert begun <= {key.rsplit(".", n)[0] for key in keys for n in range(1, key.count(".") + 1)}
+    words = set(re.findall(r"\w+", code))
+    unsaid = [key for key in keys if key.rsplit(".")[-1] not in words]
+    assert not [key for key in unsaid if not any(key.startswith(f"{start}.") for start in begun)]
 
 
 # --- What stays ---
@@ -300,6 +319,14 @@ def test_a_password_that_is_none_opens_no_page(tmp_path: Path, content: str | No
 
     (line,) = [line for line in paged.log().splitlines() if "no page" in line]
     assert f"page.password_file {tmp_path / 'own'}: {words}" in line
+
+
+def _keys(texts: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in texts.items():
+        if isinstance(value, dict):
+            yield from _keys(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
 
 
 def _answers(visitor: Visitor) -> bool:

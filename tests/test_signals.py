@@ -3,88 +3,28 @@
 import os
 import pty
 import signal
-import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 import pytest
 
-from tests.conftest import DEMO, environment
-
-PATIENCE_SECONDS: Final = 60.0
+from tests.conftest import DEMO
+from tests.managed import PATIENCE_SECONDS, Manager, log, running, wait_until
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """A source that waits for ever, and a broker that is not there."""
+    """A source that plays for ever, and a broker that is not there."""
     path = tmp_path / "config.yaml"
-    path.write_text(
-        f"sources: [{{name: pump, type: stdin, detector: {DEMO / 'detector'}}}]\nmqtt: {{host: 127.0.0.1, port: 1}}\n"
-    )
+    source = f"name: pump, type: folder, path: {DEMO / 'recordings'}, loop: true, detector: {DEMO / 'detector'}"
+    path.write_text(f"sources: [{{{source}}}]\nmqtt: {{host: 127.0.0.1, port: 1}}\n")
     return path
-
-
-class Manager:
-    """Where systemd would listen."""
-
-    def __init__(self, folder: Path) -> None:
-        self.address = folder / "notify"
-        self.told: list[str] = []
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(self.address))
-        self._socket.setblocking(False)
-
-    def words(self) -> list[str]:
-        """Everything that was said so far, a word each."""
-        while True:
-            try:
-                self.told += self._socket.recv(65_536).decode().splitlines()
-            except BlockingIOError:
-                return self.told
-
-    def count(self, word: str) -> int:
-        return sum(each.startswith(word) for each in self.words())
 
 
 @pytest.fixture
 def manager(tmp_path: Path) -> Manager:
     return Manager(tmp_path)
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.01)
-
-
-@contextmanager
-def running(
-    config: Path, manager: Manager, *, before: str = "", stdin: int = subprocess.PIPE
-) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run the daemon in a session of its own, so without our terminal. before: Python that its process does first."""
-    code = f"{before}\nfrom edge.cli import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "run", "--config", str(config)],
-        stdin=stdin,
-        stderr=(config.parent / "log").open("wb"),
-        env={**environment(), "NOTIFY_SOCKET": str(manager.address)},
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def log(config: Path) -> str:
-    return (config.parent / "log").read_text()
 
 
 def outlives(process: "subprocess.Popen[bytes]", number: signal.Signals) -> bool:

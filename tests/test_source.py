@@ -672,6 +672,21 @@ def test_a_value_that_is_no_sound_is_refused_with_its_position(value: float, wor
         list(source.blocks())
 
 
+@pytest.mark.parametrize("dead", [0, 1])
+def test_a_pipe_whose_channel_is_dead_is_told_of_the_one_with_sound(
+    dead: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    frames = np.zeros((7 * 16_000, 2), "<i2")
+    frames[:, 1 - dead] = np.resize([2000, -2000], len(frames))
+    for channel in (dead, 1 - dead):
+        caplog.clear()
+        stream = PcmStream(io.BytesIO(frames.tobytes()), channels=2, channel=channel)
+        assert sum(block.samples.size for block in stream.blocks()) == len(frames)
+        told = [record.message for record in caplog.records if "sound at" in record.message]
+        words = f"stdin: channel {dead} is one value throughout; channel {1 - dead} has sound at -24 dBFS"
+        assert told == ([words] if channel == dead else [])
+
+
 def test_a_pipe_that_falls_silent_is_an_error_and_goes_on_afterwards_in_step(pipe: Pipe) -> None:
     reader, write_all, end = pipe
     source = PcmStream(reader, channels=2, channel=1, timeout_seconds=0.1)

@@ -111,7 +111,7 @@ class _Shifts:
         if not self._held_out:
             return {}
         missing = [name for name in names if name not in self._measured]
-        others = _heard(self._ear, self._clips, missing, self._held_out)
+        others = _heard(self._ear, self._clips, missing, self._held_out) if missing else {}
         self._measured |= {name: self._unseen(name, windows) for name, windows in others.items()}
         return network_shift([self._measured[name] for name in names if name in self._measured])
 

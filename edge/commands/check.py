@@ -13,10 +13,10 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 import numpy as np
@@ -29,6 +29,9 @@ from edge.daemon import openers, pickup_of
 from edge.errors import EarshotError, SourceError, shown
 from edge.source import SAMPLE_RATE_HZ, Samples, describe_input, find_audio, seconds_in
 from edge.voice import Webhook, of_check
+
+if TYPE_CHECKING:
+    from edge.detector import Trials
 
 LISTEN_SECONDS: Final = 2.0
 
@@ -200,17 +203,21 @@ def _demo_broker() -> str:
 
 
 def _detector(source: SourceSettings) -> str:
-    from edge import detector as detectors  # onnxruntime with it, which `_program` has tried
-    from edge.detector import verify
-
-    detector = detectors.read(source.detector)
-    verify(detector)
+    detector = _trials().open([source.detector])[source.detector]
     section = detector.section(source.section)
     if words := detector.mismatch(pickup_of(source)):
         raise Doubt(words, "give the source that channel and gain, or enrol anew with these: --channel, --gain-db")
     if isinstance(source, FolderSettings) and source.watch == "all":
         _long_enough(source, detector.plan.window_samples / detector.frontend.sample_rate_hz)
     return f"{detector.card.name} {detector.card.version}, {section.card.name}, golden recording scores as it should"
+
+
+@cache
+def _trials() -> "Trials":
+    """Return what tries detectors, each once, in a process that they may harm."""
+    from edge.detector import Trials  # onnxruntime with it, which `_program` has tried
+
+    return Trials()
 
 
 def _long_enough(source: FolderSettings, window_seconds: float) -> None:

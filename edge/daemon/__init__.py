@@ -9,22 +9,33 @@
     hearing      its sound, judged
     telling      what happened, told
     asked        what people ask of it, until its next sound
+<<<<<<< HEAD
+    school       what a person has sources learn: each a `teaching`, with an enrolment (`enrolling`); `in_force` finds
+                 what was learnt
+=======
     shown        what the page is shown of it; `paging`: the page, and what it may ask
+>>>>>>> main
 
 `happening` and `payloads` are what they give each other and the world. `notify` talks to systemd, and `allocator` keeps
 the heap small.
 """
 
 from edge.daemon.allocator import keep_freed_memory, keep_one_small_heap
+from edge.daemon.enrolling import Enrolment, conditions_of, record_of
+from edge.daemon.numbering import called_normal
 from edge.daemon.opening import openers, pickup_of
 from edge.daemon.payloads import Record
 from edge.daemon.service import Service
 
 __all__ = [
+    "Enrolment",
     "Record",
     "Service",
+    "called_normal",
+    "conditions_of",
     "keep_freed_memory",
     "keep_one_small_heap",
     "openers",
     "pickup_of",
+    "record_of",
 ]

@@ -89,7 +89,7 @@ class Daemon:
             notebook=Notes(state / "announced" if state else None),
         )
         self._notifier = Notifier(config.notify, config.node_name, state) if config.notify.url else None
-        opened = openers(config.sources)
+        opened = openers(config.sources, Notes(state / "heard" if state else None))
         self._history = _history(config)
         self._paging = Paging(config, self, on_reload)
         judged_by = {**{source.name: detectors[source.detector] for source in config.sources}, **(learnt or {})}
@@ -158,9 +158,9 @@ class Daemon:
             if self._clips:
                 self._clips.close(CLIPS_SECONDS)
             self._publisher.health(self.health())
+            self._publisher.close()
             if self._notifier:
                 self._notifier.close()
-            self._publisher.close()
             if server is not None:
                 server.close()
         if self._failure is not None and none_is_left:

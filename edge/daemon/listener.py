@@ -24,6 +24,7 @@ from edge.daemon.hearing import Hearing
 from edge.daemon.lasting import LastingSource, Lost
 from edge.daemon.minutes import Minutes
 from edge.daemon.notify import Progress
+from edge.daemon.numbering import NUMBERS_FOLDER, Numbering
 from edge.daemon.opening import pickup_of
 from edge.daemon.payloads import Origin, Record
 from edge.daemon.remembered import Remembered
@@ -32,7 +33,7 @@ from edge.daemon.telling import Telling
 from edge.detector import Detector, Reading
 from edge.errors import EarshotError, shown
 from edge.judge import Alarm, Event, Provisional
-from edge.memory import ClipStore, Evidence, History, Notes
+from edge.memory import ClipStore, EpisodeNumbers, Evidence, History, Notes
 from edge.page import Page
 from edge.source import SAMPLE_RATE_HZ, Block, Source
 from edge.voice import Command, Notifier, Publisher, SourceSnapshot
@@ -113,6 +114,8 @@ class Listener:
         )
         most = config.event.max_episode_minutes
         self._minutes = Minutes(history, self.name, detector, section, judge, most) if history else None
+        state = config.state_path
+        self._numbering = Numbering(EpisodeNumbers(state / NUMBERS_FOLDER), self.name) if state else None
         self._tally = Tally()
         self.overhear: Callable[[Block], None] | None = None
         self.defect: str | None = None
@@ -239,6 +242,8 @@ class Listener:
         """Let everybody know who looks on."""
         for happening in happened:
             self._tally.count(happening)
+            if self._numbering is not None:
+                self._numbering.look(happening)
             if self._minutes is not None:
                 self._minutes.hear(happening)
             if self._shown is not None:

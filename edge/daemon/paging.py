@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import Config
+from edge.daemon.numbering import LIST_FOLDER
 from edge.daemon.payloads import Record
 from edge.errors import EarshotError
 from edge.memory import Episodes, History, Notes
@@ -17,6 +18,7 @@ from edge.voice import Command
 
 if TYPE_CHECKING:
     from edge.daemon.listener import Listener
+    from edge.daemon.school import School
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,8 @@ class _Daemon(Protocol):
     def listeners(self) -> Sequence["Listener"]: ...
     @property
     def history(self) -> History | None: ...
+    @property
+    def school(self) -> "School": ...
     @property
     def broker(self) -> Record: ...
     def health(self) -> Record: ...
@@ -79,7 +83,7 @@ def _page_of(config: Config, front: "FrontDesk") -> Page:
     return Page(
         config.page,
         front,
-        Episodes(Notes(folder / "episodes" if folder else None), front.sources),
+        Episodes(Notes(folder / LIST_FOLDER if folder else None), front.sources),
         ChoiceFile(folder),
         finely=config.evidence.privacy == "audio",
         most_minutes=config.mqtt.largest_shelve_minutes,
@@ -122,16 +126,20 @@ class FrontDesk:
         return [(round(alarm.opened), round(alarm.closed)) for alarm in found]
 
     def teach(self, source: str, minutes: float, condition: str | None) -> None:
-        """Begin to learn a machine."""
-        raise EarshotError(f"{source}: nothing can be learnt for {minutes:g} minutes of {condition} yet")
+        """Begin to learn a machine. Raises EarshotError where that cannot be."""
+        self._daemon.school.enrol(source, minutes=minutes, condition=condition)
 
     def taught(self, source: str) -> Record | None:
         """Return how far that has come."""
-        return None
+        teaching = self._daemon.school.teaching(source)
+        return None if teaching is None else teaching.progress()
 
     def tell_teacher(self, source: str, word: str) -> None:
-        """Say something to it."""
-        raise EarshotError(f"{source}: nothing is being learnt, and {word} means nothing")
+        """Say something to it. Raises EarshotError where that means nothing."""
+        teaching = self._daemon.school.teaching(source)
+        if teaching is None:
+            raise EarshotError(f"{source}: nothing is being learnt")
+        {"enough": teaching.enough, "accept": teaching.accept, "stop": teaching.stop}[word]()
 
     def configuration(self) -> Record:
         """Return the configuration as plain values."""

@@ -4,6 +4,7 @@ To read a configuration, to try detectors and to ask for a port takes as long as
 that hangs, a folder from a stranger. Whoever waits looks in now and then, and can give it up.
 """
 
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -60,8 +61,19 @@ def foresee(config: Config, running: Config | None) -> None:
     At a start, a port that is taken or a broker's password that is missing is a state, and passes: sound matters more.
     At a reload it is a reason to stay as we are. Raises EarshotError that names the key.
     """
+    metrics.check(config.metrics)
     if running is None:
-        metrics.check(config.metrics)
         return
-    metrics.check(config.metrics, try_port=config.metrics.port != running.metrics.port)
+    held = {running.metrics.port, running.page.port, None}
+    for key, asked in (("metrics", config.metrics), ("page", config.page)):
+        if asked.port is not None and asked.port not in held:
+            _expect_free(key, asked.host, asked.port)
     check_credentials(config.mqtt)
+
+
+def _expect_free(key: str, host: str, port: int) -> None:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        socket.create_server(address, family=family).close()
+    except OSError as error:
+        raise EarshotError(f"{key}.host {host}, {key}.port {port}: {error.strerror or error}") from error

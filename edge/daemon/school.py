@@ -5,15 +5,16 @@ Never by MQTT: who may write to a topic must not be able to teach a fault.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from edge.config import Config, SourceSettings
 from edge.daemon.enrolling import Enrolment, conditions_of
 from edge.daemon.in_force import IN_PLACE_OF, learnt_path
 from edge.daemon.listener import Listener
+from edge.daemon.numbering import called_normal
 from edge.daemon.opening import pickup_of
-from edge.daemon.teaching import Teaching
-from edge.detector import Detector, Promise
+from edge.daemon.teaching import Teaching, result_of
+from edge.detector import Detector, Promise, teach
 from edge.errors import EarshotError
 
 DEFAULT_MINUTES: Final = 30.0
@@ -62,12 +63,30 @@ class School:
             pickup=pickup_of(settings),
             condition=name,
             promise=Promise(base.card.false_alarm_rate, event=self._config.event),
+            normal=called_normal(state, source, base),
             notes={IN_PLACE_OF: configured.sha256},
         )
         teaching = Teaching(enrolment, final.with_name(f"{source}.proposed"), final, self._on_learnt)
         self._teachings[source] = teaching
         self._listeners[source].overhear = teaching.hear
         return teaching
+
+    def relearn(self, source: str) -> dict[str, Any]:
+        """Learn the episodes that a person called normal since the last time, without listening; return the result.
+
+        It is in force at once, the detector before is kept. Takes some seconds.
+        Raises EarshotError if no episode was called normal, or nothing can be written.
+        """
+        settings, state = self._settings(source), self._state()
+        base, final = self._in_force[source], learnt_path(state, source)
+        normal = called_normal(state, source, base)
+        if not normal:
+            raise EarshotError(f"{source}: no episode was called normal since: expected one, of this network")
+        promise = Promise(base.card.false_alarm_rate, base.card.false_alarms_per_week, self._config.event)
+        notes = {IN_PLACE_OF: self._configured[settings.detector].sha256}
+        made = teach(base, normal, final, promise, notes=notes)
+        self._on_learnt()
+        return result_of(made)
 
     def teaching(self, source: str) -> Teaching | None:
         """Return the newest enrolment of a source, also one that has ended; None if there was none."""

@@ -73,6 +73,11 @@ class Teaching:
             return {**told, "result": None if self._detector is None else result_of(self._detector)}
 
     @property
+    def waiting_blocks(self) -> int:
+        """How many blocks wait to be worked on."""
+        return self._blocks.qsize()
+
+    @property
     def is_over(self) -> bool:
         """Whether it has ended."""
         return self._over.is_set()

@@ -13,7 +13,7 @@ from edge.daemon import payloads
 from edge.daemon.happening import Happening, Moment, Standing
 from edge.daemon.payloads import Origin, Record
 from edge.judge import Event, Provisional
-from edge.memory import Evidence
+from edge.memory import Beside, Evidence
 from edge.voice import Acknowledge, Notifier, Publisher, Shelve, Threshold, evidence_in_words, provisional_in_words
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ class Telling:
         self._state_seconds = state_seconds
         self._stop = stop
         self._record = on_record or (lambda _: None)
+        self._beside = Beside(origin.detector.frontend, origin.section.statistics.band_mean)
         self._state_due = -math.inf
         self._provisional: Provisional | None = None
 
@@ -69,7 +70,8 @@ class Telling:
         source, clip = self._origin.source, None
         if self._evidence is not None:
             if event.kind == "opened":
-                self._evidence.opened(event.id, event.time)
+                self._evidence.opened(event.id, event.time, self._beside)
+            self._evidence.moved(event.id, [(band.hz_lo, band.hz_hi, band.delta_db) for band in event.bands])
             clip = self._evidence.clip_name(event.id)
 
         payload = payloads.event_of(

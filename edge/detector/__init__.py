@@ -32,7 +32,7 @@ from edge.detector.explaining import KEEPS_SECONDS, Explaining
 from edge.detector.folder import Detector, file_sha256, put_in_place, read, write
 from edge.detector.golden import golden_scores, verify
 from edge.detector.judge import Judge
-from edge.detector.lesson import LEAST_MINUTES, MOST_MINUTES, Lesson, Progress
+from edge.detector.lesson import LEAST_CONDITION_MINUTES, LEAST_MINUTES, MOST_MINUTES, Lesson, Progress
 from edge.detector.limits import would_hear, would_hear_text
 from edge.detector.line import Line, Reading
 from edge.detector.measuring import Recording, Stretch, measure, measure_normal, normal_windows
@@ -53,6 +53,7 @@ from edge.detector.trial import Trials
 __all__ = [
     "BLOCK_SAMPLES",
     "KEEPS_SECONDS",
+    "LEAST_CONDITION_MINUTES",
     "LEAST_MINUTES",
     "MOST_MINUTES",
     "NETWORK_HEADING",

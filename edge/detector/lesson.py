@@ -9,6 +9,7 @@ that took both for one cloud would be deaf between them. So each is a mean of it
 machine varies, the covariance, is of both, each around its own mean.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,7 +24,7 @@ from edge.detector.rows import Part, Rows, apart_of, stretches_of
 from edge.detector.sound import Pieces
 from edge.ear import FloatArray, Measurement, Samples, level_dbfs
 from edge.errors import EarshotError
-from edge.judge import IDLE, RUNNING, Advice, NormalWindows, States, find_states
+from edge.judge import BETWEEN, CLEAR, IDLE, RUNNING, Advice, NormalWindows, States, find_states
 from edge.source import SAMPLE_RATE_HZ, Block
 
 LEAST_MINUTES: Final = 5.0
@@ -146,7 +147,7 @@ class Lesson:
         states = self._refuse()
         labels = {RUNNING: running} | ({IDLE: idle} if self._minutes_of(IDLE) >= IDLE_MINUTES else {})
         ranges, parts = list[tuple[int, int]](), list[Part]()
-        state = states.of(self._rows.column("bands")[:, 0])
+        state = self._settled(states)
         for name, first, end in self._stretches():
             breaks = np.flatnonzero(np.diff(state[first:end])) + 1
             for run in np.split(np.arange(first, end), breaks):
@@ -175,6 +176,13 @@ class Lesson:
                 f"no two states: expected {self._least_minutes:g} minutes of one state, or of two"
             )
         return states
+
+    def _settled(self, states: States) -> NDArray[np.int8]:
+        """Return the state of each window, (n,); one that holds some of another state is of none."""
+        state = states.of(self._rows.column("bands")[:, 0])
+        reach = math.ceil(CLEAR * self._plan.window_hops)
+        changes = np.convolve(state == BETWEEN, np.ones(2 * reach + 1), "same") > 0
+        return np.where(changes, BETWEEN, state).astype(np.int8)
 
     def _stretches(self) -> list[tuple[str, int, int]]:
         """Return stretches of what was heard unbroken: name, first row, and the one after the last."""

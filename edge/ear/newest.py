@@ -45,8 +45,8 @@ class Newest:
     def all(self) -> Pcm:
         """Return what the ring holds, oldest first."""
         size = self._ring.size
-        if self.n_heard <= size:
-            return self._ring[: self.n_heard]
+        if size == 0 or self.n_heard <= size:
+            return self._ring[: min(size, self.n_heard)]
         return np.roll(self._ring, -(self.n_heard % size))
 
     def before(self, end_sample: int, n_samples: int) -> Samples | None:

@@ -60,10 +60,12 @@ from edge.judge.scorer import (
 )
 from edge.judge.sensor import SensorHealth
 from edge.judge.soundcheck import Advice, check_sound, gain_moved
-from edge.judge.states import IDLE, RUNNING, States, find_states
+from edge.judge.states import BETWEEN, CLEAR, IDLE, RUNNING, States, find_states
 from edge.judge.why import PORTRAIT_SECONDS, Cause, CauseKind, Portrait, Usual, cause_of, portrait
 
 __all__ = [
+    "BETWEEN",
+    "CLEAR",
     "DOMAINS",
     "IDLE",
     "MIN_WINDOWS",

@@ -177,9 +177,15 @@ SWING_GROWN: Final = 3.0
 UNKNOWN_PAST: Final = 1.7
 """Where nobody knows the past, depth and stand-out have to be so many times as much: healthy gears beat, too."""
 
+TRAIN_STANDS_OUT: Final = 4.5
+BETWEEN: Final = 1.5
+"""The same of slow blows, whose first four multiples all have to; and so many times what is half way between those."""
+
 SLOW_PER_SECOND: Final = 15.0
 PEAKED: Final = 1.5
-"""A swing that is slower, and whose envelope is hardly more peaked than before, is a modulation and no blow."""
+SWELLS_DB: Final = 3.0
+"""A swing that is slower, whose envelope is hardly more peaked than before, and that makes nothing much louder, is a
+modulation and no blow."""
 
 
 def cause_of(now: Portrait, usual: Usual, frontend: Frontend) -> Cause:
@@ -202,6 +208,8 @@ def cause_of(now: Portrait, usual: Usual, frontend: Frontend) -> Cause:
     rate = _rate_in(swings, where, now)
     lines = _new_lines(now, usual.past, where)
     every_hz = _spacing(lines) if usual.past is not None else None
+    if rate is not None and louder <= SWELLS_DB and _swells(swings, where, now, usual.past):
+        return Cause("modulation", *where, louder, rate)
     if rate is not None and (len(lines) != 1 or rate > SLOW_PER_SECOND):
         return Cause("impacts", *where, louder, rate)
     if every_hz is not None:
@@ -211,6 +219,14 @@ def cause_of(now: Portrait, usual: Usual, frontend: Frontend) -> Cause:
     if len(lines) <= 1 and _is_wide(where):
         return Cause("broadband", *where, louder)
     return Cause("unknown", *whole, 0.0)
+
+
+def _swells(swings: "Sequence[_Swing]", where: tuple[float, float], now: Portrait, past: Portrait | None) -> bool:
+    """Whether what comes and goes in a place does so slowly and smoothly, as no blow does."""
+    strongest = _strongest_in(swings, where)
+    if strongest is None or past is None or strongest.rate > SLOW_PER_SECOND:
+        return False
+    return bool(now.peaks[strongest.part] < PEAKED * past.peaks[strongest.part])
 
 
 def _without_a_rise(
@@ -317,28 +333,49 @@ class _Swing:
 
 
 def _swings(now: Portrait, past: Portrait | None) -> list[_Swing]:
-    heard = now.rates_hz >= RATES_HZ[0]
     harder = 1.0 if past is not None else UNKNOWN_PAST
     found = []
     for part, depth in enumerate(now.pulse):
-        stands_out = depth / max(float(np.median(depth[heard])), 1e-6)
-        new = heard & (depth >= SWING * harder) & (stands_out >= SWING_STANDS_OUT * harder)
+        stands_out = depth / max(float(np.median(depth)), 1e-6)
+        new = (now.rates_hz >= RATES_HZ[0]) & (depth >= SWING * harder)
         if past is not None and past.pulse.shape == now.pulse.shape:
-            before = np.maximum.reduce([np.roll(past.pulse[part], shift) for shift in (-2, -1, 0, 1, 2)])
-            new &= depth >= SWING_GROWN * before
-        if new.any():
-            i = int(np.where(new, stands_out, 0).argmax())
-            found.append(_Swing(part, float(now.rates_hz[i]), float(stands_out[i])))
-    return found
+            new &= depth >= SWING_GROWN * _around(past.pulse[part], 2).max(axis=1)
+        swing = _clear(part, new & (stands_out >= SWING_STANDS_OUT * harder), stands_out, now)
+        found.append(swing or _train(part, new, stands_out / harder, now))
+    return [swing for swing in found if swing is not None]
+
+
+def _clear(part: int, new: NDArray[np.bool_], stands_out: FloatArray, now: Portrait) -> _Swing | None:
+    if not new.any():
+        return None
+    i = int(np.where(new, stands_out, 0).argmax())
+    return _Swing(part, float(now.rates_hz[i]), float(stands_out[i]))
+
+
+def _train(part: int, new: NDArray[np.bool_], stands_out: FloatArray, now: Portrait) -> _Swing | None:
+    """Return the slowest rate whose multiples are all there: few blows, no two alike, stand out less, but so."""
+    near = _around(stands_out, 1).max(axis=1)
+    n = int(np.searchsorted(now.rates_hz, SLOW_PER_SECOND))
+    least = np.min([near[: n * times : times] for times in (1, 2, 3, 4)], axis=0)
+    between = np.max([near[half * np.arange(n) // 2] for half in (3, 5)], axis=0)
+    train = new[:n] & (least >= TRAIN_STANDS_OUT) & (least >= BETWEEN * between)
+    if not train.any():
+        return None
+    i = int(np.flatnonzero(train & (least >= 0.8 * least[train].max()))[0])
+    return _Swing(part, float(now.rates_hz[i]), float(least[i]))
+
+
+def _strongest_in(swings: Sequence[_Swing], where: tuple[float, float]) -> _Swing | None:
+    near = [swing for swing in swings if PARTS_HZ[swing.part] < where[1] and PARTS_HZ[swing.part + 1] > where[0]]
+    near = [swing for swing in near if swing.rate <= where[0] / CYCLES]
+    return max(near, key=lambda swing: swing.stands_out, default=None)
 
 
 def _rate_in(swings: Sequence[_Swing], where: tuple[float, float], now: Portrait) -> float | None:
     """Return how often a second it comes in a place, as its slowest strong harmonic has it; None if it does not."""
-    near = [swing for swing in swings if PARTS_HZ[swing.part] < where[1] and PARTS_HZ[swing.part + 1] > where[0]]
-    near = [swing for swing in near if swing.rate <= where[0] / CYCLES]
-    if not near:
+    strongest = _strongest_in(swings, where)
+    if strongest is None:
         return None
-    strongest = max(near, key=lambda swing: swing.stands_out)
     depth, step = now.pulse[strongest.part], float(now.rates_hz[1])
     middle = float(np.median(depth))
     for times in range(6, 1, -1):

@@ -18,11 +18,12 @@ from edge.memory.batches import Batches
 from edge.memory.books import Book, read_books, sources_in
 from edge.memory.charts import WHEN, Chart, chart, series, times
 from edge.memory.clips import ClipStore, Evidence
+from edge.memory.episode_numbers import EpisodeNumbers
 from edge.memory.episodes import Episodes
 from edge.memory.history import Diary, History
 from edge.memory.minute import Flag, Heard
 from edge.memory.notes import Notes
-from edge.memory.picture import COLUMN_FRAMES, spectrogram
+from edge.memory.picture import COLUMN_FRAMES, Beside, spectrogram
 from edge.memory.shelf import write_whole
 from edge.memory.stretch import MeasuredMinutes, measured_in
 
@@ -30,10 +31,12 @@ __all__ = [
     "COLUMN_FRAMES",
     "WHEN",
     "Batches",
+    "Beside",
     "Book",
     "Chart",
     "ClipStore",
     "Diary",
+    "EpisodeNumbers",
     "Episodes",
     "Evidence",
     "Flag",

@@ -14,8 +14,8 @@ import logging
 import queue
 import re
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from edge import clock
 from edge.config import SAMPLE_RATE_HZ, EvidenceSettings
-from edge.ear import Frontend, FrontendSettings, Newest, Samples, as_pcm
-from edge.memory.picture import spectrogram
+from edge.ear import Newest, Samples, as_pcm
+from edge.memory.picture import Beside, spectrogram
 from edge.memory.shelf import MEGABYTE, Shelf
 from edge.source import Block
 
@@ -64,6 +64,7 @@ class _Clip:
     starts_at: float
     opened_at: float
     on_picture: OnPicture | None
+    beside: Beside
     samples: NDArray[np.int16] = field(repr=False)
     n_samples: int = 0
     closed_at: float | None = None
@@ -92,7 +93,6 @@ class ClipStore:
         self.state: State = "off" if settings.privacy == "off" else "ready"
         self.written_clips = 0
         self.lost_clips = 0
-        self._frontend = Frontend(FrontendSettings())  # all that there is, whatever a detector listens to
         self._clip_bytes = int(settings.max_clip_seconds * SAMPLE_RATE_HZ) * SAMPLE_BYTES
         self._shelf = Shelf(settings, folder)
         self._slots = threading.BoundedSemaphore(max(2, MEMORY_BYTES // self._clip_bytes))
@@ -179,7 +179,7 @@ class ClipStore:
         end = clip.starts_at + samples.size / SAMPLE_RATE_HZ
         picture = spectrogram(
             as_float,
-            self._frontend,
+            clip.beside,
             opened_seconds=clip.opened_at - clip.starts_at,
             closed_seconds=(end if clip.closed_at is None else clip.closed_at) - clip.starts_at,
             title=f"{clip.source} {clip.episode_id}",
@@ -237,10 +237,11 @@ class Evidence:
             if self._clip.is_full:
                 self.flush()
 
-    def opened(self, episode_id: str, time: float) -> str | None:
+    def opened(self, episode_id: str, time: float, beside: Beside | None = None) -> str | None:
         """Keep the sound from now on, and that before; return `clip_name`.
 
-        time: when the episode opened, of the sound, monotonic seconds. Raises ValueError if the id is no uuid4().hex.
+        time: when the episode opened, of the sound, monotonic seconds. beside: what its picture is to show.
+        Raises ValueError if the id is no uuid4().hex.
         """
         if not _EPISODE.fullmatch(episode_id):
             raise ValueError(f"episode {episode_id!r}: expected 32 hexadecimal digits")
@@ -258,11 +259,17 @@ class Evidence:
             starts_at=self._heard_until - before.size / SAMPLE_RATE_HZ,
             opened_at=time,
             on_picture=self._on_picture,
+            beside=beside or Beside(),
             samples=np.empty(self._clip_samples, np.int16),
         )
         self._clip.append(before)
         self._named = episode_id, None if name is None else name + self._suffix
         return self._named[1]
+
+    def moved(self, episode_id: str, bands: Sequence[tuple[float, float, float]]) -> None:
+        """Other bands have moved since: the picture will show these, unless it is made already."""
+        if self._clip is not None and self._clip.episode_id == episode_id:
+            self._clip.beside = replace(self._clip.beside, moved=tuple(bands))
 
     def closed(self, episode_id: str) -> None:
         """The episode has ended: the clip goes on for the post-roll, if sound does."""

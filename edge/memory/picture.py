@@ -1,4 +1,6 @@
-"""Sound as a picture: a mel spectrogram of a clip, as a PNG. Pure; zlib does the packing, so no library is needed.
+"""Sound as a picture: a mel spectrogram of a clip beside what is usual, as a PNG. Pure; zlib does the packing.
+
+    usual |  clip ...            | moved     one scale of colours for both; beside the rows the bands that moved
 
 A column is the mean power of half a second, and that is on purpose. Words live in changes of 4 to 16 a second: without
 those below 4 Hz, sentences are as intelligible as before (Drullman, Festen and Plomp, J. Acoust. Soc. Am. 95, 2670,
@@ -8,12 +10,14 @@ somebody spoke can be seen, and about how high; what they said is not in it.
 
 import struct
 import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.ear import Frontend, Samples
+from edge.ear import FloatArray, Frontend, FrontendSettings, Samples
 
 Pixels = NDArray[np.uint8]
 
@@ -36,26 +40,51 @@ _MAGMA: Final = (
     (0, 0, 4), (29, 17, 71), (81, 18, 124), (131, 38, 129), (183, 55, 121), (231, 82, 99), (252, 137, 97),
     (254, 196, 136), (252, 253, 191),
 )  # fmt: skip
-_COLOURS: Final = 253
-_MARK, _BACK, _TICK = range(_COLOURS, 256)
-_EXTRA: Final = ((64, 224, 208), (24, 24, 28), (150, 150, 150))
-"""The episode, the strips above and below, and a tick."""
+_COLOURS: Final = 251
+_MARK, _BACK, _TICK, _LOUDER, _QUIETER = range(_COLOURS, 256)
+_EXTRA: Final = ((64, 224, 208), (24, 24, 28), (150, 150, 150), (255, 176, 0), (100, 143, 255))
+"""The episode, what lies around, a tick, and a band that is louder or quieter, in colours every eye tells apart."""
+
+USUAL_COLUMNS: Final = 4
+GAP_PIXELS: Final = 4
+MOVED_PIXELS: Final = 8
+
+
+ALL_THAT_IS_HEARD: Final = FrontendSettings()
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a clip is shown beside.
+
+    settings   of the frames in whose bands it is drawn
+    usual_db   ordinary levels of these, dB, (n, M): of each condition known; the nearest is shown. None: unknown
+    moved      from, to (Hz) and by how much (dB): the bands that are marked
+    """
+
+    settings: FrontendSettings = ALL_THAT_IS_HEARD
+    usual_db: FloatArray | None = None
+    moved: Sequence[tuple[float, float, float]] = ()
 
 
 def spectrogram(
-    samples: Samples, frontend: Frontend, *, opened_seconds: float, closed_seconds: float, title: str = ""
+    samples: Samples, beside: Beside, *, opened_seconds: float, closed_seconds: float, title: str = ""
 ) -> bytes | None:
     """Return a clip, (T,), as a PNG: time to the right, low frequencies below; None if it is shorter than a column.
 
-    Above it a bar from the opening to the end of the episode, s from the start of the clip, with a dashed line from its
-    beginning down; below it a tick every 10 s. The description in the PNG says which band and time it spans.
+    On the left what is usual, in the same colours; on the right a mark where a band moved, and which way. Above it a
+    bar from the opening to the end of the episode, s from the start of the clip, with a dashed line from its beginning
+    down; below it a tick every 10 s. The description in the PNG says which band and time it spans.
     """
+    settings, frontend = beside.settings, Frontend(beside.settings)
     levels = _levels(samples, frontend)
     if not levels.size:
         return None
-    settings = frontend.settings
     column_seconds = COLUMN_FRAMES * settings.hop_samples / settings.sample_rate_hz
-    image = np.kron(_as_colours(levels[::-1]), np.ones((BAND_PIXELS, COLUMN_PIXELS), np.uint8))
+    usual = _usual(levels, beside)
+    colours = _as_colours(np.concatenate([usual, levels], axis=1)[::-1])
+    pixels = np.kron(colours, np.ones((BAND_PIXELS, COLUMN_PIXELS), np.uint8))
+    usual_pixels, image = np.split(pixels, [usual.shape[1] * COLUMN_PIXELS], axis=1)
     width = image.shape[1]
 
     def x(seconds: float) -> int:
@@ -72,9 +101,34 @@ def spectrogram(
     description = (
         f"{title}{': ' if title else ''}{settings.f_min_hz:g} to {settings.f_max_hz:g} Hz (mel), "
         f"{levels.shape[1] * column_seconds:.1f} s, {column_seconds:g} s a column, {TICK_SECONDS} s a tick; "
-        f"episode from {opened_seconds:.1f} to {closed_seconds:.1f} s"
+        f"episode from {opened_seconds:.1f} to {closed_seconds:.1f} s; left: what is usual; right: what moved"
     )
-    return png(np.concatenate([above, image, below]), _palette(), description)
+    clip = np.concatenate([above, image, below])
+    left, right = (_framed(part, clip.shape[0]) for part in (usual_pixels, _marks(beside, frontend)))
+    return png(np.concatenate([left, clip, right], axis=1), _palette(), description)
+
+
+def _usual(levels: NDArray[np.float32], beside: Beside) -> NDArray[np.float32]:
+    """Return the usual levels that are nearest to a clip's own, (M, columns), as columns of it; none if unknown."""
+    if beside.usual_db is None:
+        return levels[:, :0]
+    nearest = beside.usual_db[np.abs(beside.usual_db - np.median(levels, axis=1)).mean(axis=1).argmin()]
+    return np.repeat(nearest[:, np.newaxis], USUAL_COLUMNS, axis=1).astype(np.float32)
+
+
+def _marks(beside: Beside, frontend: Frontend) -> Pixels:
+    """Return a strip beside the rows in which the bands that moved are marked."""
+    middles = frontend.band_edges_hz[1:-1]
+    rows = np.full(middles.size, _BACK, np.uint8)
+    for hz_lo, hz_hi, delta_db in beside.moved:
+        rows[(middles >= hz_lo) & (middles <= hz_hi)] = _LOUDER if delta_db > 0 else _QUIETER
+    return np.kron(rows[::-1, np.newaxis], np.ones((BAND_PIXELS, MOVED_PIXELS), np.uint8))
+
+
+def _framed(part: Pixels, height: int) -> Pixels:
+    """Return a part of the picture with a gap on either side, as high as the whole."""
+    edge = (height - part.shape[0]) // 2
+    return np.pad(part, ((edge, edge), (GAP_PIXELS, GAP_PIXELS)), constant_values=_BACK)
 
 
 def png(pixels: Pixels, palette: Pixels, description: str = "") -> bytes:

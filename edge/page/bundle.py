@@ -11,8 +11,9 @@ from typing import Any, Final
 from edge import __version__
 from edge.page.desk import Desk
 
-SECRET_KEYS: Final = {"username", "password_file", "certificate_file", "key_file", "ca_file", "client_id"}
-"""Passwords stand in no configuration. Who we are to the broker, and where keys lie, is nobody's business either."""
+SECRET_KEYS: Final = {"username", "password_file", "certificate_file", "key_file", "ca_file", "client_id", "url"}
+"""Passwords stand in no configuration. Who we are to the broker, and where keys lie, is nobody's business either; the
+address of a webhook (notify.url) is as good as a password."""
 
 PACKAGES: Final = ("numpy", "onnxruntime", "paho-mqtt", "sounddevice", "soundfile", "soxr", "starlette", "uvicorn")
 

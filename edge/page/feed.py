@@ -8,6 +8,7 @@ import asyncio
 import math
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,18 +26,24 @@ MOST_WAITING: Final = 64
 RECENT_HOPS: Final = 1200
 """Ten minutes of 0.512 s."""
 
+NEWS: Final = ("status", "reason", "episode", "shelved_until")
+"""What of a state everybody is told at once; the rest only who watches that source."""
+
 Said = tuple[str, Record]
 """The kind of a message, and what it says."""
 
 
 @dataclass(eq=False)
 class Viewer:
-    """Somebody who watches one source, and hears of the states of all. For the page's loop."""
+    """Somebody who watches one source, and hears of the others when they change. For the page's loop.
+
+    waiting  what is to be sent; None: nothing more comes
+    """
 
     source: str
-    waiting: asyncio.Queue[Said] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
+    waiting: asyncio.Queue[Said | None] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
 
-    def say(self, said: Said) -> None:
+    def say(self, said: Said | None) -> None:
         """Have it sent; the oldest that waits goes for it."""
         if self.waiting.full():
             self.waiting.get_nowait()
@@ -58,10 +65,11 @@ class Feed:
 
     def state(self, source: str, record: Record) -> None:
         """Take the newest state of a source (schemas/state.json, with its `scales`)."""
-        self.states[source] = record
+        before, self.states[source] = self.states.get(source), record
         if record["score"] is not None:
             self._recent[source].add(record)
-        self._pass_on("state", record)
+        news = before is None or any(before[key] != record[key] for key in NEWS)
+        self._pass_on("state", record, None if news else source)
 
     def event(self, record: Record) -> None:
         """Take a step of an episode (schemas/event.json)."""
@@ -81,12 +89,15 @@ class Feed:
         self._loop = loop
 
     def close(self) -> None:
-        """There is no such loop any more."""
-        self._loop, self._watched = None, frozenset()
+        """There is no such loop any more: who watches is told, so that nobody waits for them."""
+        loop, self._loop, self._watched = self._loop, None, frozenset()
+        if loop is not None:
+            with suppress(RuntimeError):  # it has ended by itself
+                loop.call_soon_threadsafe(self._say, None)
 
-    def _pass_on(self, kind: str, record: Record) -> None:
+    def _pass_on(self, kind: str, record: Record, of: str | None = None) -> None:
         if self._viewers and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._say, (kind, record))
+            self._loop.call_soon_threadsafe(self._say, (kind, record), of)
 
     # --- In the page's loop ---
 
@@ -113,7 +124,7 @@ class Feed:
         for columns in spectrum.feed(samples):
             self._say(("columns", {"source": source, "seconds": spectrum.column_seconds, "levels": columns}), source)
 
-    def _say(self, said: Said, of: str | None = None) -> None:
+    def _say(self, said: Said | None, of: str | None = None) -> None:
         for viewer in self._viewers:
             if of in (None, viewer.source):
                 viewer.say(said)

@@ -49,8 +49,8 @@ def routes(desk: Desk, door: Door) -> list[Route]:
         async def told() -> AsyncIterator[str]:
             try:
                 yield f"retry: {RETRY_MILLISECONDS}\n\n"
-                while True:
-                    yield await _next(viewer, device)
+                while (message := await _next(viewer, device)) is not None:
+                    yield message
             finally:
                 feed.leave(viewer)
                 door.release(address)
@@ -65,11 +65,14 @@ def routes(desk: Desk, door: Door) -> list[Route]:
     ]
 
 
-async def _next(viewer: Viewer, device: Device) -> str:
-    """Return the next message for a viewer; how the device is, where there is nothing else to say."""
+async def _next(viewer: Viewer, device: Device) -> str | None:
+    """Return the next message for a viewer; how the device is, where there is nothing else to say; None at the end."""
     try:
         async with asyncio.timeout(BEAT_SECONDS):
-            kind, record = await viewer.waiting.get()
+            said = await viewer.waiting.get()
     except TimeoutError:
-        kind, record = "health", device.health()
+        said = "health", device.health()
+    if said is None:
+        return None
+    kind, record = said
     return f"event: {kind}\ndata: {json.dumps(record, separators=(',', ':'))}\n\n"

@@ -8,7 +8,7 @@ from edge.source.audio_file import rate_in, read_blocks, read_samples, seconds_i
 from edge.source.block import SAMPLE_RATE_HZ, Block, Samples, Source
 from edge.source.devices import wait_for_change
 from edge.source.folder import FolderSource, NewFiles, find_audio
-from edge.source.microphone import Input, Microphone, describe_input, microphones
+from edge.source.microphone import Input, Microphone, describe_input, louder_channel, microphones
 from edge.source.pcm import PcmStream, SampleFormat
 from edge.source.pickup import AS_IT_IS, Note, OnNote, Pickup, say_once
 from edge.source.recorded import Recorded, recorded
@@ -34,6 +34,7 @@ __all__ = [
     "Source",
     "describe_input",
     "find_audio",
+    "louder_channel",
     "microphones",
     "rate_in",
     "read_blocks",

@@ -18,6 +18,7 @@ import soundfile
 
 from edge.errors import SourceError, shown
 from edge.source.block import SAMPLE_RATE_HZ, Samples
+from edge.source.channels import OtherChannels
 from edge.source.convert import Resampler, fault_in, fault_of_rate, log_conversion
 from edge.source.flac import find_flac
 from edge.source.pickup import AS_IT_IS, Note, OnNote, Pickup, say_once
@@ -35,12 +36,6 @@ _SQUEEZED: Final = re.compile(r"(.+_)?\d{8}_\d{6}T\.wav", re.IGNORECASE)
 _READ_SAMPLES: Final = 1 << 18  # at once, over all channels: 1 MiB as float32
 _SALVAGE_SAMPLES: Final = 1 << 10  # where a piece with damage in it is lost as a whole
 _NO_LENGTH: Final = 1 << 62  # libsndfile says 2^63 - 1 frames where the head of a FLAC does not say
-
-_ONE_VALUE: Final = 0.5 / 32_768
-"""Peak to peak: half a step of 16 bits."""
-
-_HEARD_DBFS: Final = -60.0
-"""A channel that is louder has something on it."""
 
 
 def read_blocks(
@@ -207,7 +202,7 @@ def _check(path: Path, sound: _Sound, channel: int, wanted_hz: int) -> None:
 def _one_channel(path: Path, recording: _Recording, pickup: Pickup, note: OnNote) -> Iterator[Samples]:
     sound, promised = recording.sound, recording.promised_frames
     n_read, rate = 0, sound.samplerate
-    others = _Others(sound.channels, pickup.channel)
+    others = OtherChannels(sound.channels, pickup.channel)
     n_at_once = max(1, (_SALVAGE_SAMPLES if pickup.salvage else _READ_SAMPLES) // sound.channels)
     try:
         while True:
@@ -244,40 +239,6 @@ def _one_channel(path: Path, recording: _Recording, pickup: Pickup, note: OnNote
         )
     if elsewhere := others.in_words():
         note(Note("dead channel", elsewhere))
-
-
-class _Others:
-    """What the other channels hold, for as long as the one that is listened to holds one value."""
-
-    def __init__(self, n_channels: int, channel: int) -> None:
-        self._channel = channel
-        self._first: float | None = None
-        self._is_dead = n_channels > 1
-        self._n = 0
-        self._sum = np.zeros(n_channels)
-        self._squares = np.zeros(n_channels)
-
-    def hear(self, frames: Samples) -> None:
-        """Take frames, shape (n, channels)."""
-        if not self._is_dead:
-            return
-        own = frames[:, self._channel]
-        self._first = float(own[0]) if self._first is None else self._first
-        self._is_dead = float(np.abs(own - self._first).max()) < _ONE_VALUE
-        self._n += len(frames)
-        self._sum += frames.sum(axis=0, dtype=np.float64)
-        self._squares += np.square(frames, dtype=np.float64).sum(axis=0)
-
-    def in_words(self) -> str | None:
-        """Say which channels have sound; None where the one that is listened to has."""
-        if not self._is_dead or not self._n:
-            return None
-        power = self._squares / self._n - (self._sum / self._n) ** 2
-        level_dbfs = 10 * np.log10(np.maximum(power, 1e-10))
-        loud = [
-            f"channel {i} has sound at {level:.0f} dBFS" for i, level in enumerate(level_dbfs) if level > _HEARD_DBFS
-        ]
-        return f"channel {self._channel} is one value throughout; {', '.join(loud)}" if loud else None
 
 
 def _resampled(pieces: Iterator[Samples], rate_hz: int, wanted_hz: int) -> Iterator[Samples]:

@@ -76,11 +76,28 @@ def _ignore_skipped(path: Path, reason: str) -> None:
     """Nobody asked."""
 
 
+def _forget(came_ns: int) -> None:
+    """Nobody keeps it."""
+
+
 class NewFiles:
     """What of a folder was there at the first look, or was heard since: the rest is new. Outlives a source."""
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        since_ns: int | None = None,
+        keep: Callable[[int], None] = _forget,
+    ) -> None:
+        """Look at nothing.
+
+        since_ns  what was kept in an earlier life: files that came into the folder later are new at the first look, too
+        keep      called with what is to be kept: up to when all that came was heard, or was there at the first look
+        """
         self._monotonic = monotonic
+        self._since_ns = since_ns
+        self._keep = keep
         self._known: dict[Path, tuple[int, ...]] | None = None
         self._growing: dict[Path, tuple[tuple[int, ...], float]] = {}
 
@@ -93,8 +110,11 @@ class NewFiles:
             raise SourceError(f"{shown(folder)}: expected a folder, as `watch: new` looks into it")
         there = {path: state for files in _folders(folder) for path in files if (state := _state(path))}
         if self._known is None:
-            self._known = there
-            return []
+            since = self._since_ns
+            self._known = {path: state for path, state in there.items() if since is None or _came_ns(path) <= since}
+            if since is None:
+                self._keep(max(map(_came_ns, there), default=0))
+                return []
 
         now = self._monotonic()
         unknown = {path: state for path, state in there.items() if self._known.get(path) != state}
@@ -112,6 +132,8 @@ class NewFiles:
         """Note that a new file was heard to its end, or found to be of no use."""
         if self._known is not None and path in self._growing:
             self._known[path] = self._growing.pop(path)[0]
+            waiting = [_came_ns(each) - 1 for each in self._growing]  # a kill before they are heard loses none of them
+            self._keep(min([_came_ns(path), *waiting]))
 
 
 def _state(path: Path) -> tuple[int, ...] | None:
@@ -122,6 +144,14 @@ def _state(path: Path) -> tuple[int, ...] | None:
         found = path.stat()
         return found.st_size, found.st_mtime_ns, found.st_ino
     return None
+
+
+def _came_ns(path: Path) -> int:
+    """Return when a file came to be as it is here: the inode's own time, which a copy does not bring along."""
+    try:
+        return path.stat().st_ctime_ns
+    except OSError:
+        return 0
 
 
 class FolderSource:

@@ -4,8 +4,12 @@ Sound comes at a rate that the card has, and is resampled here and by nobody els
 """
 
 import logging
+import math
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Final, NamedTuple
+
+import numpy as np
 
 from edge.errors import SourceError
 from edge.source.block import SAMPLE_RATE_HZ, Block, Stretch
@@ -15,6 +19,11 @@ from edge.source.sound_card import Inbox, Piece, SoundCard
 log = logging.getLogger(__name__)
 
 LOST_SECONDS: Final = 0.5
+MOST_CHANNELS: Final = 8
+N_LOOKED_AT: Final = 4
+SOUND_DBFS: Final = -65.0
+"""What `louder_channel` takes for sound, in so many blocks of so many channels."""
+
 LATE_SECONDS: Final = 10.0
 """Sound that keeps coming so late, for so long, was not held up: some before it was lost, and no driver said so."""
 
@@ -143,3 +152,25 @@ def describe_input(device: str | None, *, channel: int = 0, rate_hz: int | None 
     Raises SourceError that lists the inputs there are, or says who holds it.
     """
     return f"{SoundCard(device, channels=[channel], rate_hz=rate_hz).describe()}, channel {channel}"
+
+
+def louder_channel(device: str | None, channel: int) -> tuple[int, float] | None:
+    """Return the other channel of a card that has most sound now, and its level, dBFS; None if none has any.
+
+    Listens for a second. Raises SourceError where the card cannot be opened.
+    """
+    found: tuple[int, float] | None = None
+    for other in range(MOST_CHANNELS):
+        if other == channel:
+            continue
+        source = Microphone(device, channel=other)
+        try:
+            power = [float(np.mean(np.square(block.samples))) for block in islice(source.blocks(), N_LOOKED_AT)]
+        except SourceError:
+            break  # there is no such channel
+        finally:
+            source.close()
+        level_dbfs = 10 * math.log10(max(*power, 1e-10))
+        if level_dbfs > (SOUND_DBFS if found is None else found[1]):
+            found = other, level_dbfs
+    return found

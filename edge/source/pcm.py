@@ -12,6 +12,7 @@ import numpy as np
 
 from edge.errors import SourceError
 from edge.source.block import SAMPLE_RATE_HZ, Block, Samples, Stretch
+from edge.source.channels import OtherChannels
 from edge.source.convert import NOTHING, Resampler, fault_in, fault_of_rate, log_conversion
 
 log = logging.getLogger(__name__)
@@ -19,6 +20,9 @@ log = logging.getLogger(__name__)
 SampleFormat = Literal["s16le", "s24le", "s32le", "f32le"]
 
 SAMPLE_BYTES: Final[dict[SampleFormat, int]] = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
+
+DEAD_SECONDS: Final = 5.0
+"""After so much of one value at the beginning it is said which other channel has sound."""
 
 _CONTAINERS: Final = {b"RIFF": "WAV", b"RF64": "WAV", b"fLaC": "FLAC", b"OggS": "Ogg"}
 _POLL_SECONDS: Final = 0.2
@@ -110,7 +114,13 @@ class PcmStream:
     def _samples(self) -> Iterator[Samples]:
         """Yield the samples of one channel, checked, a piece for every read that completed a frame."""
         n_before = 0
+        others = OtherChannels(self.channels, self.channel)
         for data in self._whole_frames():
+            if others.are_asked and n_before < DEAD_SECONDS * self.rate_hz:
+                others.hear(self._every_channel(data))
+                n_after = n_before + len(data) // self._frame_bytes
+                if n_after >= DEAD_SECONDS * self.rate_hz and (elsewhere := others.in_words()):
+                    log.warning("%s: %s", self.name, elsewhere)
             samples = decode(data, sample_format=self.sample_format, channels=self.channels, channel=self.channel)
             if self._factor != 1:
                 samples *= self._factor
@@ -119,6 +129,12 @@ class PcmStream:
                 raise SourceError(f"{self.name}: sample {at} (at {at / self.rate_hz:.3f} s) {fault[1]}")
             yield samples
             n_before += samples.size
+
+    def _every_channel(self, data: bytes) -> Samples:
+        every = range(self.channels)
+        return np.stack(
+            [decode(data, sample_format=self.sample_format, channels=len(every), channel=i) for i in every], 1
+        )
 
     def _whole_frames(self) -> Iterator[bytes]:
         read = self._reader()

@@ -19,7 +19,6 @@ from edge.errors import ConfigError, EarshotError
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
 
-    from _typeshed.wsgi import WSGIApplication
     from prometheus_client.metrics_core import Metric
 
 log = logging.getLogger(__name__)
@@ -169,36 +168,29 @@ def serve(settings: MetricsSettings, snapshot: Callable[[], Snapshot]) -> Server
     check(settings)
     import prometheus_client as prometheus
 
+    from edge.voice import metrics_port
+
     registry = prometheus.CollectorRegistry()  # not the global one, to which anything imported may add
     prometheus.ProcessCollector(registry=registry)  # memory, processor time, open files: of this process
     registry.register(_Collector(snapshot))
-    server = _listen(settings.host, settings.port, prometheus.make_wsgi_app(registry))
+    try:
+        server = metrics_port.listen(settings.host, settings.port, prometheus.make_wsgi_app(registry))
+    except OSError as error:
+        reason = error.strerror or error
+        raise EarshotError(f"metrics.host {settings.host}, metrics.port {settings.port}: {reason}") from error
     log.info("metrics: http://%s:%d/metrics", settings.host, settings.port)
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
     return Server(server, thread)
 
 
-def check(settings: MetricsSettings, *, try_port: bool = False) -> None:
-    """Raise what `serve` would: for a library that is not there, and with `try_port` for a port that cannot be had."""
-    if settings.port is None:
-        return
-    if importlib.util.find_spec("prometheus_client") is None:
+def check(settings: MetricsSettings) -> None:
+    """Raise ConfigError for a port without prometheus-client."""
+    if settings.port is not None and importlib.util.find_spec("prometheus_client") is None:
         raise ConfigError(
             f"metrics.port: {settings.port}: expected null, because prometheus-client is not installed: it is in the "
             "web extra, `pip install 'earshot[web]'`"
         )
-    if try_port:
-        _listen(settings.host, settings.port, lambda *_: []).server_close()
-
-
-def _listen(host: str, port: int, app: "WSGIApplication") -> "WSGIServer":
-    from edge.voice import metrics_port
-
-    try:
-        return metrics_port.listen(host, port, app)
-    except OSError as error:
-        raise EarshotError(f"metrics.host {host}, metrics.port {port}: {error.strerror or error}") from error
 
 
 class _Collector:

@@ -58,7 +58,7 @@ class Notifier:
         self._changed = threading.Condition()
         self._reason: str | None = None
         self._told_one = False
-        self._closing = False
+        self._closing_at = math.inf
         self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
 
     @property
@@ -76,9 +76,9 @@ class Notifier:
         self._thread.start()
 
     def close(self) -> None:
-        """Tell no more. What waits is kept on disk for the next start; an attempt under way is not waited for long."""
+        """Tell what can be told within `CLOSE_SECONDS`; the rest is kept on disk for the next start."""
         with self._changed:
-            self._closing = True
+            self._closing_at = time.monotonic() + CLOSE_SECONDS
             self._changed.notify_all()
         if self._thread.ident is not None:
             self._thread.join(CLOSE_SECONDS)
@@ -100,6 +100,10 @@ class Notifier:
         if told is not None and self._settings.picture:
             self._put(of_picture(told, png, self._settings.language))
 
+    @property
+    def _is_closing(self) -> bool:
+        return self._closing_at < math.inf
+
     def _put(self, notice: Notice) -> None:
         self._worth.remember(notice)
         # `updated` is what goes first where there is no room: a picture is worth less than a word.
@@ -113,16 +117,16 @@ class Notifier:
         while (waiting := self._next()) is not None:
             answer = self._tell(waiting)
             if not self._settle(waiting, answer):
+                if self._is_closing:
+                    return
                 self._wait(answer)
 
     def _next(self) -> Waiting | None:
         """Wait for something to tell; None when we have to end."""
         with self._changed:
-            while not self._closing:
-                if (waiting := self._outbox.after(0)) is not None:
-                    return waiting
+            while (waiting := self._outbox.after(0)) is None and not self._is_closing:
                 self._changed.wait()
-            return None
+            return waiting if time.monotonic() < self._closing_at else None
 
     def _tell(self, waiting: Waiting) -> Answer:
         try:
@@ -154,5 +158,5 @@ class Notifier:
         seconds = self._backoff.after(cut_off=False, lived_seconds=lived_seconds)
         end = time.monotonic() + max(seconds, answer.wait_seconds or 0.0)
         with self._changed:
-            while not self._closing and (left := end - time.monotonic()) > 0:
+            while not self._is_closing and (left := end - time.monotonic()) > 0:
                 self._changed.wait(left)

@@ -63,10 +63,10 @@ def say(language: Language, name: str, **values: object) -> str:
 
 def reasons(language: Language, event: Mapping[str, Any]) -> str:
     """Return why an episode is one: the event's own sentence, or its bands in words; empty if nothing stands out."""
-    why = event.get("why")
-    if isinstance(why, dict) and why.get("sentence") and language == LANGUAGE_OF_SENTENCES:
-        return str(why["sentence"])
-    return bands_in_words(language, event.get("bands", ()))
+    why, bands = event.get("why"), bands_in_words(language, event["bands"])
+    if why is None or language != LANGUAGE_OF_SENTENCES or (why["kind"] == "unknown" and bands):
+        return bands
+    return str(why["sentence"])
 
 
 def bands_in_words(language: Language, bands: Sequence[Mapping[str, float]]) -> str:

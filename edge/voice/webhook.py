@@ -74,7 +74,7 @@ class Webhook:
             return self._ask(headers, body)
         except EarshotError as error:  # of the files that are ours
             return Answer(str(error))
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: of a name no resolver takes
             return Answer(in_words(error) if isinstance(error, OSError) else f"no HTTP: {error!r:.100}")
 
     def _ask(self, headers: dict[str, str], body: bytes) -> Answer:

@@ -53,7 +53,7 @@ class Tab:
         assert BROWSER is not None, "no chromium is installed"
         to_read, self._to = os.pipe()
         self._from, to_write = os.pipe()
-        command = ["sh", "-c", f'exec "$@" 3<&{to_read} 4>&{to_write}', "sh", BROWSER, *OPTIONS]
+        command = ["bash", "-c", f'exec "$@" 3<&{to_read} 4>&{to_write}', "bash", BROWSER, *OPTIONS]
         profile = f"--user-data-dir={self._folder / 'profile'}"
         environment = {**os.environ, "HOME": str(self._folder)}
         log = (self._folder / "browser.log").open("wb")

@@ -58,9 +58,8 @@ def publishing(
 ) -> Iterator[Publisher]:
     """A publisher that is started, and closed at the end of the block unless the test has done so."""
     commands = "off" if on_command is None else "on"
-    settings = MqttSettings.model_validate(
-        {"host": broker.host, "port": broker.port, "client_id": client_id, "commands": commands, **more}
-    )
+    known = {"host": broker.host, "port": broker.port, "client_id": client_id, "commands": commands}
+    settings = MqttSettings.model_validate({**known, "discovery": "off", **more})
     publisher = Publisher(
         settings,
         node="hall",

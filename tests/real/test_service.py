@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -277,6 +278,10 @@ def test_reload_keeps_the_process_and_a_wrong_configuration_keeps_the_old_one(da
         assert daemon.property("ActiveState") == "active"
 
 
+def hears(service: Service, name: str) -> bool:
+    return f"{name}:" in service.property("StatusText")
+
+
 def test_a_reload_is_no_stop(service: Service) -> None:
     """A service that says STOPPING=1 is killed by systemd 257 once TimeoutStopSec is over; 252 let it live."""
     service.restart("[Service]\nTimeoutStopSec=3\n")
@@ -287,7 +292,7 @@ def test_a_reload_is_no_stop(service: Service) -> None:
         for name in ("fan", "fan2"):
             write(shipped.replace("name: pump ", f"name: {name} "))
             service.systemctl("reload", UNIT)
-            service.wait(lambda own=name: f"{own}:" in service.property("StatusText"), f"it hears {name}")
+            service.wait(partial(hears, service, name), f"it hears {name}")
             assert service.property("ActiveState") == "active"
             time.sleep(2 * 3)
             assert (service.property("MainPID"), restarts(service)) == (before, n_before), service.log()[-2000:]

@@ -17,8 +17,11 @@ class Device extends EventTarget {
   async start() {
     await this.refresh();
     this.choose(sessionStorage.getItem("source") ?? this.sources[0]?.name);
-    this.#timer ??= setInterval(() => this.refresh().catch(() => {}), REFRESH_MILLISECONDS);
-    document.addEventListener("visibilitychange", () => this.#watch());
+    this.#timer ??= setInterval(() => document.hidden || this.refresh().catch(() => {}), REFRESH_MILLISECONDS);
+    document.addEventListener("visibilitychange", () => {
+      this.#watch();
+      if (!document.hidden) this.refresh().catch(() => {});
+    });
   }
 
   async refresh() {

@@ -25,7 +25,7 @@ export async function told(what) {
   try {
     const words = await what();
     toast(words ?? t("commands.done"));
-    await device.refresh();
+    device.refresh().catch(() => {}); // a device that reads its settings anew is away for a moment
   } catch (error) {
     toast(error.message, true);
   }

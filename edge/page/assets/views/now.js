@@ -177,7 +177,7 @@ function fillScale(row, { seconds, score, near }) {
 }
 
 function recent() {
-  const canvas = h("canvas", { class: "chart", role: "img" });
+  const canvas = h("canvas", { class: "chart", role: "img", "aria-label": t("now.recent") });
   const element = h("div", {}, canvas, h("p", { class: "legend" }, h("span", { class: "key score", text: t("now.key_score") }), h("span", { class: "key threshold", text: t("now.key_threshold") })));
   const chart = new Chart(canvas);
   let rows = { time: [], score: [] };

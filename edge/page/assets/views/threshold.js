@@ -52,7 +52,7 @@ class Slider {
     this.input = h("input", { type: "range", id: "threshold-slider", min: 0, max: STEPS, step: 1, value: this.#placeOf(now), "aria-describedby": "threshold-says" });
     this.says = h("p", { id: "threshold-says", class: "says", "aria-live": "polite" });
     this.value = h("output", { for: "threshold-slider", class: "value" });
-    this.canvas = h("canvas", { class: "chart strip", role: "img" });
+    this.canvas = h("canvas", { class: "chart strip", role: "img", "aria-label": t("threshold.strip", { n: "–" }) });
     this.list = h("ul", { class: "when" });
     this.use = button(t("threshold.use"), () => this.#choose(this.threshold), { kind: "primary", disabled: !settings.can_be_kept });
     this.back = button(t("threshold.back", { own: number(this.own, 2) }), () => this.#choose(null), { disabled: source.threshold === null });

@@ -1,0 +1,247 @@
+"""A machine learnt by what is heard of it, block by block, and what it is taught later; on the shipped network."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from edge import detector as detectors
+from edge.config import EventSettings, load
+from edge.daemon.enrolling import Enrolment
+from edge.daemon.happening import Moment
+from edge.daemon.in_force import learnt_detectors
+from edge.daemon.numbering import LIST_FOLDER, NUMBERS_FOLDER, Numbering, called_normal
+from edge.daemon.school import School
+from edge.detector import Detector, Judge, Lesson, Line, enroll_windows, teach
+from edge.ear import Samples
+from edge.errors import EarshotError
+from edge.judge import Event
+from edge.memory import EpisodeNumbers, Episodes, Notes
+from edge.source import Block, Pickup
+from tests.conftest import DEMO
+
+RATE_HZ = 16_000
+BASE = detectors.read(DEMO / "detector")
+
+
+@cache
+def machine(minutes: float, *, seed: int, colour: float = 0.9, level: float = 0.05, tone_hz: float = 0) -> Samples:
+    """Noise of a colour (0: white), as a machine makes it, with a tone 0 or more Hz high in it."""
+    n = round(60 * minutes * RATE_HZ)
+    noise = np.random.default_rng(seed).standard_normal(n)
+    hz = np.fft.rfftfreq(n, 1 / RATE_HZ)
+    spectrum = np.fft.rfft(noise) / np.maximum(hz, 50) ** colour
+    sound = np.fft.irfft(spectrum, n)
+    sound *= level / sound.std()
+    if tone_hz:
+        sound += 0.7 * level * np.sin(2 * np.pi * tone_hz * np.arange(n) / RATE_HZ)
+    return cast("Samples", sound.astype(np.float32))
+
+
+def blocks(sound: Samples, n: int = 1 << 14) -> Iterator[Block]:
+    for start in range(0, sound.size, n):
+        yield Block(sound[start : start + n], start, start / RATE_HZ, "microphone", starts_anew=start == 0)
+
+
+def heard(lesson: Lesson, sound: Samples) -> Lesson:
+    for block in blocks(sound):
+        lesson.hear(block)
+    return lesson
+
+
+def happened(detector: Detector, sound: Samples) -> Iterator[Event | Moment]:
+    section = detector.section(None)
+    line, judge = Line(detector, section), Judge(EventSettings(), detector, section)
+    for block in blocks(sound):
+        for reading in line.feed(block.samples):
+            at = reading.end_sample / RATE_HZ
+            yield from judge.hear(reading, at)
+            yield Moment(at, 0.0, at, judge.threshold, judge.episode, None, None, reading=reading)
+    yield from judge.interrupt("source_lost")
+
+
+def alarms(detector: Detector, sound: Samples) -> list[float]:
+    return [each.time for each in happened(detector, sound) if isinstance(each, Event) and each.kind == "opened"]
+
+
+@pytest.fixture(scope="module")
+def pump(tmp_path_factory: pytest.TempPathFactory) -> Detector:
+    windows = heard(Lesson(BASE, 5), machine(5.5, seed=1)).windows()
+    return enroll_windows("pump", windows, BASE, tmp_path_factory.mktemp("pump") / "pump")
+
+
+def test_what_is_learnt_from_a_microphone_hears_a_fault_and_leaves_the_machine_alone(pump: Detector) -> None:
+    assert pump.section(None).card.conditions == ("source",)
+    assert alarms(pump, machine(2, seed=2)) == []
+    assert alarms(pump, machine(0.5, seed=2, tone_hz=3000))
+
+
+def test_running_and_idle_are_two_conditions_and_what_lies_between_is_neither() -> None:
+    running, idle = machine(7, seed=1), machine(4, seed=3, colour=0.5, level=0.004)
+    cut = 2 * 60 * RATE_HZ
+    sound = np.concatenate([running[: 2 * cut], idle[:cut], running[2 * cut :], idle[cut:]])
+    lesson = heard(Lesson(BASE, 6), sound)
+    assert lesson.progress.state == "idle"
+    assert lesson.progress.running_minutes == pytest.approx(6.6, abs=0.4)
+    assert lesson.progress.idle_minutes == pytest.approx(3.7, abs=0.4)
+    windows = lesson.windows()
+    level = windows.bands[:, 0].mean(axis=1)
+    states = np.array(windows.domain)
+    assert set(states) == {"source", "idle"}
+    assert level[states == "source"].min() > level[states == "idle"].max() + 12  # of 15 dB: none lies between
+
+
+def test_one_state_is_one_whatever_it_drifts() -> None:
+    sound = machine(5.5, seed=1) * np.linspace(0.7, 1.4, round(5.5 * 60 * RATE_HZ)).astype(np.float32)  # 6 dB
+    assert set(heard(Lesson(BASE, 5), sound).windows().domain) == {"source"}
+
+
+def test_too_little_and_too_mixed_sound_is_refused_with_what_is_missing() -> None:
+    lesson = heard(Lesson(BASE, 10), machine(2, seed=1))
+    with pytest.raises(EarshotError, match=r"1\.\d minutes .* expected 5 or more, so 3\.\d more"):
+        lesson.windows()
+    loudness = np.repeat(10 ** (np.random.default_rng(5).uniform(-2, 0, 40)), 10 * RATE_HZ).astype(np.float32)
+    mixed = np.concatenate([machine(1, seed=1), (machine(7, seed=4)[: loudness.size]) * loudness])
+    with pytest.raises(EarshotError, match="too mixed|nothing is learnt"):
+        heard(Lesson(BASE, 6), mixed).windows()
+    with pytest.raises(EarshotError, match="1 minutes: expected 5 to 120"):
+        Lesson(BASE, 1)
+
+
+@pytest.mark.parametrize(
+    ("sound", "words"),
+    [
+        (np.zeros(30 * RATE_HZ, np.float32), "silent"),
+        (np.clip(40 * machine(0.5, seed=1), -1, 1), "at full scale"),
+        (1e-3 * machine(0.5, seed=1), "no more than its own noise"),
+        (machine(0.5, seed=1) + np.float32(0.2), "offset"),
+    ],
+)
+def test_sound_that_makes_no_sense_is_not_learnt_and_words_say_why(sound: Samples, words: str) -> None:
+    lesson = heard(Lesson(BASE, 5), sound.astype(np.float32))
+    progress = lesson.progress
+    assert progress.stage == "checking"
+    assert progress.running_minutes == 0
+    assert words in " ".join([*(each.text for each in progress.advice), progress.fault or ""])
+
+
+def test_gain_control_is_noticed_while_it_listens() -> None:
+    sound = machine(5.5, seed=1).copy()
+    for start in range(60, 320, 60):  # after something loud it turns the gain down by 12 dB, and up again in 20 s
+        fade = np.linspace(-12, 0, 20 * RATE_HZ)
+        sound[start * RATE_HZ : (start + 20) * RATE_HZ] *= (10 ** (fade / 20)).astype(np.float32)
+    lesson = heard(Lesson(BASE, 5), sound)
+    assert [each.kind for each in lesson.progress.advice] == ["gain"]
+    with pytest.raises(EarshotError, match="switch automatic gain control off"):
+        lesson.windows()
+
+
+def enrolment(folder: Path, **more: Any) -> Enrolment:
+    return Enrolment(BASE, "pump", minutes=5, kept=folder / "pump.heard", pickup=Pickup(), **more)
+
+
+def test_it_goes_on_where_it_was_stopped_and_after_a_torn_write(tmp_path: Path) -> None:
+    first = enrolment(tmp_path)
+    for block in blocks(machine(3, seed=1)):
+        first.hear(block)
+    first.keep()
+    kept = tmp_path / "pump.heard"
+    whole = first.progress.running_minutes
+    assert enrolment(tmp_path).recall().running_minutes == pytest.approx(whole)
+    kept.write_bytes(kept.read_bytes()[:-1000])  # the power went in the middle of the last minute
+    second = enrolment(tmp_path)
+    assert whole - 1.5 < second.recall().running_minutes < whole
+    for block in blocks(machine(4, seed=2)):
+        second.hear(block)
+    assert second.finish(tmp_path / "pump", limits=False).section(None).card.windows > 30
+    assert not kept.exists()
+    other = Enrolment(BASE, "fan", minutes=5, kept=kept, pickup=Pickup())
+    assert other.recall().running_minutes == 0
+
+
+@pytest.mark.parametrize("by_the_week", [False, True])
+def test_another_condition_is_ordinary_once_it_was_taught_and_a_fault_is_not(
+    pump: Detector, tmp_path: Path, by_the_week: bool
+) -> None:
+    """Fitted together with what the machine was enrolled from; or, where a week was counted, as a mean more."""
+    other = machine(3, seed=7, colour=0.6)
+    assert alarms(pump, other)
+    base = replace(pump, card=pump.card.model_copy(update={"false_alarms_per_week": 1.0})) if by_the_week else pump
+    windows = heard(Lesson(pump, 2.5, is_condition=True), other).windows("winter")
+    taught = teach(base, [("winter", windows)], tmp_path / "taught")
+    assert taught.section(None).card.conditions == ("source", "winter")
+    assert alarms(taught, machine(2, seed=8, colour=0.6)) == []
+    assert alarms(taught, machine(2, seed=2)) == []
+    assert alarms(taught, machine(0.5, seed=8, colour=0.6, tone_hz=3000))
+    assert alarms(taught, machine(0.5, seed=2, tone_hz=3000))
+
+
+def test_what_a_person_called_normal_does_not_alarm_again_and_a_fault_does(pump: Detector, tmp_path: Path) -> None:
+    numbers = EpisodeNumbers(tmp_path / NUMBERS_FOLDER)
+    numbering = Numbering(numbers, "pump")
+    door = machine(1, seed=9, colour=0.6)
+    episode = ""
+    for happening in happened(pump, door):
+        numbering.look(happening)
+        episode = happening.id if isinstance(happening, Event) else episode
+    wait_for(lambda: numbers.read("pump", [episode]))
+    assert called_normal(tmp_path, "pump", pump) == []  # nobody said so
+
+    notes = Notes(tmp_path / LIST_FOLDER)
+    listed = Episodes(notes, ["pump"])
+    listed.hear({"source": "pump", "kind": "closed", "id": episode, "time": "2026-11-27T00:00:00Z"})
+    listed.call_normal(episode, normal=True)
+    notes.close(5)
+    normal = called_normal(tmp_path, "pump", pump)
+    taught = teach(pump, normal, tmp_path / "taught")
+    assert called_normal(tmp_path, "pump", taught) == []  # it is learnt
+    assert alarms(taught, machine(1, seed=10, colour=0.6)) == []
+    assert alarms(taught, machine(0.5, seed=10, colour=0.6, tone_hz=3000))
+    assert alarms(taught, machine(0.5, seed=2, tone_hz=3000))
+
+
+def wait_for(happens: Any) -> None:
+    until = time.monotonic() + 60
+    while not happens():
+        assert time.monotonic() < until, "never happened"
+        time.sleep(0.02)
+
+
+def test_a_running_daemon_is_taught_and_judges_by_it_when_it_is_accepted(tmp_path: Path) -> None:
+    config_path = tmp_path / "config.yaml"
+    config_path.write_text(
+        f"state_directory: state\nsources: [{{name: fan, type: stdin, detector: {DEMO / 'detector'}}}]\n"
+    )
+    config, configured, reloads = load(config_path), {DEMO / "detector": BASE}, list[str]()
+    listener = SimpleNamespace(name="fan", overhear=None)
+    school = School(
+        config, configured, {"fan": BASE}, [cast("Any", listener)], on_learnt=lambda: reloads.append("anew")
+    )
+    with pytest.raises(EarshotError, match="expected one of fan"):
+        school.enrol("pump")
+    teaching = school.enrol("fan", minutes=5)
+    with pytest.raises(EarshotError, match="stop it first"):
+        school.enrol("fan")
+    with pytest.raises(EarshotError, match="expected it to have learnt something"):
+        teaching.accept()
+    for block in blocks(machine(5.5, seed=1)):
+        listener.overhear(block)
+        wait_for(lambda: teaching.waiting_blocks < 100)  # live sound comes no faster than it is worked on
+    wait_for(lambda: teaching.progress()["stage"] in ("learnt", "refused"))
+    told = teaching.progress()
+    assert told["stage"] == "learnt", told
+    assert told["result"]["conditions"] == ["source"]
+    assert reloads == []
+    teaching.accept()
+    assert reloads == ["anew"]
+    learnt = learnt_detectors(config, configured, lambda paths: {path: detectors.read(path) for path in paths})
+    assert learnt["fan"].card.name == "fan"
+    another = {DEMO / "detector": replace(BASE, sha256="another")}
+    assert learnt_detectors(config, another, lambda paths: {path: detectors.read(path) for path in paths}) == {}
+    school.close()
