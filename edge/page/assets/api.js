@@ -1,4 +1,6 @@
-// What the device is asked and told. An error is an Error with the device's own words.
+// What the device is asked and told. An error is an Error with the device's own words, or that it does not answer.
+
+import { t } from "./texts.js";
 
 let onLogin = () => {};
 
@@ -25,11 +27,9 @@ async function reached(path, options) {
   try {
     return await fetch(path, { ...options, credentials: "same-origin" });
   } catch {
-    throw new Unreachable();
+    throw new Error(t("verdict.unreachable.word"));
   }
 }
-
-export class Unreachable extends Error {}
 
 async function answerOf(response) {
   const content = await response.json().catch(() => ({}));

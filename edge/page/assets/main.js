@@ -114,5 +114,5 @@ function announce(word) {
 }
 
 start().catch((error) => {
-  fill(document.getElementById("view"), h("p", { class: "trouble", role: "alert", text: t("frame.unreachable", { why: error.message }) }));
+  fill(document.getElementById("view"), h("p", { class: "trouble", role: "alert", text: error.message }));
 });

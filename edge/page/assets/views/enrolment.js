@@ -32,6 +32,7 @@ class Enrolment {
 
   begin() {
     this.shown = null;
+    this.ended = null; // what the newest one came to: the device forgets it when it listens anew by what was learnt
     fill(this.place);
     this.look();
   }
@@ -42,8 +43,11 @@ class Enrolment {
 
   async look() {
     const { progress, error } = await get(this.path).catch((problem) => ({ error: problem.message }));
-    if (error) return this.#show("error", () => h("p", { class: "trouble", role: "alert", text: error }));
-    if (!progress || OVER.includes(progress.stage)) return this.#show(`start ${progress?.stage}`, () => this.#start(progress));
+    if (error) return this.shown ?? this.#show("error", () => h("p", { class: "trouble", role: "alert", text: error })); // it may be away for a moment
+    if (!progress || OVER.includes(progress.stage)) {
+      this.ended = progress ?? this.ended;
+      return this.#show(`start ${this.ended?.stage}`, () => this.#start(this.ended));
+    }
     this.#show(progress.stage, () => this.#work(progress));
     this.#update(progress);
   }
@@ -107,7 +111,7 @@ class Enrolment {
     if (progress.stage === "learning") this.live.bar.removeAttribute("value");
     else this.live.bar.value = wanted ? (100 * heard) / wanted : 0;
     say(this.live.state, progress.reason ?? progress.fault ?? t(`enrolment.says.${progress.stage}`));
-    say(this.live.heard, t("enrolment.heard", { heard: number(heard, 1), wanted: number(wanted, 1), idle: number(progress.idle_minutes ?? 0, 1) }));
+    say(this.live.heard, t(progress.idle_minutes ? "enrolment.heard_idle" : "enrolment.heard", { heard: number(heard, 1), wanted: number(wanted, 1), idle: number(progress.idle_minutes ?? 0, 1) }));
     say(this.live.level, progress.level_dbfs === undefined ? "" : t("now.level", { level: number(progress.level_dbfs, 0) }));
     const advice = (progress.advice ?? []).map((each) => each.text).join("\n");
     if (this.live.advice.dataset.now !== advice) {

@@ -12,6 +12,7 @@ import { acknowledgeButton, shelveButton } from "./commands.js";
 const RECENT_SECONDS = 600;
 const FREQUENCIES_HZ = [250, 500, 1000, 2000, 4000];
 const FULL_SCALE = 1.5; // of what opens an episode: where the bars end
+const STRANGE = 3; // times the threshold: as another machine sounds, or one that nobody has had learnt yet
 
 export function now(main) {
   const parts = { hero: hero(), states: h("div", { class: "tiles" }), others: h("ul", { class: "others" }), sound: sound(), scales: h("div", { class: "scales" }), recent: recent() };
@@ -64,8 +65,9 @@ function hero() {
   const sentence = h("p", { class: "sentence" });
   const why = h("p", { class: "why" });
   const figures = h("p", { class: "figures" });
+  const strange = h("p", { class: "hint" }, h("a", { href: "#enrolment", text: t("now.strange") }));
   const actions = h("div", { class: "actions" });
-  const element = h("section", { class: "hero", "aria-label": t("now.summary") }, h("div", {}, sentence, why, figures), actions);
+  const element = h("section", { class: "hero", "aria-label": t("now.summary") }, h("div", {}, sentence, why, figures, strange), actions);
   let shown = null;
   return {
     element,
@@ -75,6 +77,7 @@ function hero() {
       say(why, verdict.why ?? "");
       why.hidden = !verdict.why;
       say(figures, figuresOf(source.state));
+      strange.hidden = !isStrange(source.state);
       const episode = device.openEpisode(source.name);
       const now = `${source.name} ${episode?.id} ${episode?.acknowledged} ${source.state?.shelved_until}`;
       if (now === shown) return;
@@ -82,6 +85,10 @@ function hero() {
       fill(actions, episode && !episode.acknowledged ? acknowledgeButton(episode) : null, source.state ? shelveButton(source) : null);
     },
   };
+}
+
+function isStrange(state) {
+  return state?.status === "listening" && state.score >= STRANGE * state.threshold;
 }
 
 function figuresOf(state) {
