@@ -139,7 +139,13 @@ class FrontDesk:
         teaching = self._daemon.school.teaching(source)
         if teaching is None:
             raise EarshotError(f"{source}: nothing is being learnt")
-        {"enough": teaching.enough, "accept": teaching.accept, "stop": teaching.stop}[word]()
+        words = {
+            "enough": teaching.enough,
+            "accept": teaching.accept,
+            "stop": teaching.stop,
+            "discard": teaching.discard,
+        }
+        words[word]()
 
     def configuration(self) -> Record:
         """Return the configuration as plain values."""

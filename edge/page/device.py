@@ -41,7 +41,7 @@ class Device(Protocol):
         """Return how far that has come; None where nothing was begun."""
 
     def tell_teacher(self, source: str, word: str) -> None:
-        """Say `enough`, `accept` or `stop` to it. Raises EarshotError where that means nothing."""
+        """Say `enough`, `accept`, `stop` or `discard` to it. Raises EarshotError where that means nothing."""
 
     def configuration(self) -> Record:
         """Return the configuration as plain values."""
