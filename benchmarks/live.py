@@ -4,7 +4,7 @@
     python -m benchmarks.live pace [--seconds 60]    processor, memory, latency and start, at a microphone's pace
     python -m benchmarks.live page [--seconds 60]    what the page costs: off, on with nobody, on with one who watches
     python -m benchmarks.live microphone [--seconds 60]    the same with its child process, from PulseAudio's pipe
-    python -m benchmarks.live detectors [--number 100]     start and reload with so many sources, each with its own
+    python -m benchmarks.live detectors [--number 100] [--sound waited-for]    start and reload with so many detectors
 
 The real `earshot run` in a process of its own, fed through a pipe, with a real Mosquitto beside it (which must be
 installed) and its state in a folder. Sound is the shipped pump's, over and over; `soak` lets it go wrong once in three
@@ -12,6 +12,7 @@ quarters of a minute, as it does there.
 """
 
 import argparse
+import http.client
 import json
 import os
 import shutil
@@ -51,6 +52,8 @@ PULSE_CLIENT: Final = "threaded-ml"
 WATCHDOG_SECONDS: Final = 8.0
 """Said each half of it: the unit's 30 s would hide a silence of ten."""
 
+PLAYED: Final = "loop: true"
+WAITED_FOR: Final = "watch: new"
 SETTLE_SECONDS: Final = 15.0
 """The windows fill, and the watchdog is told a few times."""
 
@@ -143,13 +146,12 @@ def page(seconds: int) -> Table:
             _feed_at_pace(daemon, recording, seconds, hop, [])
             now, elapsed = daemon.threads(), time.monotonic() - since
             spent = sum(now[key] - before.get(key, 0.0) for key in now)
-            of_page = sum(now[key] - before.get(key, 0.0) for key in now if key[1] == "page")
             said = (viewer.n_bytes - heard) / elapsed / 1000 if viewer else 0.0
             memory_mb = daemon.memory()["daemon"]
-            rows.append([name, f"{spent / elapsed:.2%}", f"{of_page / elapsed:.2%}", f"{memory_mb:.1f}", f"{said:.1f}"])
+            rows.append([name, f"{spent / elapsed:.2%}", f"{memory_mb:.1f}", f"{said:.1f}"])
     return Table(
         title=f"The page, one source at the pace of a microphone, {seconds} s each",
-        columns=["page", "processor, of one core", "its thread alone", "PSS, MB", "to the viewer, kB/s"],
+        columns=["page", "processor, of one core", "PSS, MB", "to the viewer, kB/s"],
         rows=rows,
         note="Asked for with one viewer: at most 15 MB and 1 % more; off: nothing. `privacy: audio`, so fine columns. "
         "Processor time by the scheduler's nanoseconds (/proc/PID/schedstat).",
@@ -166,7 +168,7 @@ class _Viewer:
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
-        with suppress(OSError):
+        with suppress(OSError, http.client.HTTPException):
             while data := self._answer.read1(65_536):
                 self.n_bytes += len(data)
 
@@ -212,13 +214,13 @@ def microphone(seconds: int) -> Table:
     )
 
 
-def many(number: int) -> Table:
+def many(number: int, sound: str) -> Table:
     """Start with so many detectors, and reload them, and look at how long that takes and how long nobody is told."""
     with tempfile.TemporaryDirectory() as name:
         for i in range(number):
             shutil.copytree(DEMO / "detector", Path(name, f"d{i}"))
-        sound = f"type: folder, path: {DEMO / 'recordings'}, loop: true"
-        sources = ", ".join(f"{{name: s{i}, {sound}, detector: {Path(name, f'd{i}')}}}" for i in range(number))
+        how = f"type: folder, path: {DEMO / 'recordings'}, {PLAYED if sound == 'played' else WAITED_FOR}"
+        sources = ", ".join(f"{{name: s{i}, {how}, detector: {Path(name, f'd{i}')}}}" for i in range(number))
         started = time.monotonic()
         with (
             _running("", QUIET_EVENTS, sources=sources, notify=True, mqtt=USUAL) as daemon,
@@ -246,7 +248,12 @@ def many(number: int) -> Table:
         title=f"{number} sources, each with a folder of its own for its detector",
         columns=["what", "measured", "asked for"],
         rows=rows,
-        note="Copies of the shipped detector; each source plays the shipped recording at its pace.",
+        note="Copies of the shipped detector. "
+        + (
+            "Each source plays the shipped recording at its pace."
+            if sound == "played"
+            else "Each source waits for sound."
+        ),
     )
 
 
@@ -469,7 +476,9 @@ def main() -> None:
     commands.add_parser("pace", help="a minute in a minute").add_argument("--seconds", type=int, default=60)
     commands.add_parser("page", help="and who watches").add_argument("--seconds", type=int, default=60)
     commands.add_parser("microphone", help="with its process").add_argument("--seconds", type=int, default=60)
-    commands.add_parser("detectors", help="a hundred of them").add_argument("--number", type=int, default=100)
+    detectors_of = commands.add_parser("detectors", help="a hundred of them")
+    detectors_of.add_argument("--number", type=int, default=100)
+    detectors_of.add_argument("--sound", choices=("played", "waited-for"), default="played")
     wanted = parser.parse_args()
     match wanted.command:
         case "soak":
@@ -479,7 +488,7 @@ def main() -> None:
         case "page":
             table = page(wanted.seconds)
         case "detectors":
-            table = many(wanted.number)
+            table = many(wanted.number, wanted.sound)
         case _:
             table = microphone(wanted.seconds)
     print(table.as_markdown())

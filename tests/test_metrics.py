@@ -121,6 +121,8 @@ def test_a_scraper_reads_what_the_daemon_said(settings: MetricsSettings) -> None
         ("earshot_score_threshold", "pump"): 1.5,
         ("earshot_shelved_seconds", "fan"): 60,
         ("earshot_shelved_seconds", "pump"): 60,
+        ("earshot_source_defect", "fan"): 0,
+        ("earshot_source_defect", "pump"): 0,
         ("earshot_threshold_commanded", "fan"): 1,
         ("earshot_threshold_commanded", "pump"): 1,
         ("earshot_lag_seconds", "fan"): 0.03,

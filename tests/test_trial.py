@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 
 import numpy as np
@@ -36,28 +36,23 @@ def change(folder: Path, change: Callable[[dict[str, object]], object]) -> None:
     (folder / "detector.json").write_text(json.dumps(card))
 
 
-@pytest.fixture
-def children(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The folders that each child was given."""
-    given: list[list[str]] = []
-    verdicts = trial._verdicts
-
-    def noted(paths: Sequence[Path], cancelled: Callable[[], bool], seconds: float) -> Iterator[dict[str, str]]:
-        given.append([path.name for path in paths])
-        return verdicts(paths, cancelled, seconds)
-
-    monkeypatch.setattr(trial, "_verdicts", noted)
-    return given
-
-
-def test_the_same_bytes_are_tried_once_and_opened_once(folder: Path, children: list[list[str]]) -> None:
+def test_the_same_bytes_are_tried_once_and_opened_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = folder.with_name("tried")
+    code = (
+        "from edge.detector import trial\nverify = trial.verify\n"
+        "def counted(detector, played):\n"
+        f"    open({str(tried)!r}, 'a').write('x')\n    verify(detector, played)\n"
+        "trial.verify = counted\ntrial.main()"
+    )
+    monkeypatch.setattr(trial, "_COMMAND", (*trial._COMMAND[:-1], code))
     trials, paths = Trials(), [folder, *copies(folder, 3), folder]
     opened = trials.open(paths)
     assert list(opened) == paths[:-1]
-    assert {str(detector.path) for detector in opened.values()} == {str(path) for path in paths}
+    assert [detector.path for detector in opened.values()] == paths[:-1]
     assert len({id(detector.model) for detector in opened.values()}) == 1
-    trials.open(paths)
-    assert children == [["pump"]]
+    again = trials.open(paths)
+    assert tried.read_text() == "x"
+    assert len({id(detector.sections) for each in (opened, again) for detector in each.values()}) == 1
 
 
 def test_machines_of_one_network_share_it(folder: Path) -> None:
@@ -68,16 +63,15 @@ def test_machines_of_one_network_share_it(folder: Path) -> None:
     assert first.sha256 != second.sha256
 
 
-def test_every_folder_that_fails_is_named_and_the_others_are_known(folder: Path, children: list[list[str]]) -> None:
+def test_every_folder_that_fails_is_named(folder: Path) -> None:
     trials, (bad, missing) = Trials(), copies(folder, 2)
     change(bad, lambda card: card["golden"].update(scores=[1.0]))  # type: ignore[attr-defined]
     shutil.rmtree(missing)
-    with pytest.raises(DetectorError, match="copy1"):
-        trials.open([folder, bad, missing])  # of what is not there nothing is tried
-    with pytest.raises(DetectorError, match=r"copy0: golden\.flac scores"):
-        trials.open([folder, bad])
-    assert trials.open([folder])[folder].sha256
-    assert children == [["pump", "copy0"]]
+    with pytest.raises(DetectorError) as refused:
+        trials.open([bad, folder, missing])
+    first, second = str(refused.value).splitlines()
+    assert first.startswith(f"{bad}: golden.flac scores [")
+    assert second.startswith(f"{missing}: not a detector folder")
 
 
 def test_a_graph_without_end_is_refused(folder: Path) -> None:
@@ -161,7 +155,7 @@ def test_hours_of_a_golden_recording_are_not_unpacked(folder: Path) -> None:
 def test_a_folder_that_is_exchanged_meanwhile_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = detectors.read
 
-    def late(path: Path, models: MutableMapping[str, Model]) -> detectors.Detector:
+    def late(path: Path, models: MutableMapping[str, Model]) -> detectors.Detector:  # in this process alone
         change(path, lambda card: card.update(name="another"))
         return read(path, models)
 

@@ -91,7 +91,8 @@ def _refusal(heard: Heard, progress: Progress) -> str:
     """Say why it makes no sense to go on, and where there is sound instead."""
     reasons = [each.text for each in progress.advice if each.fault] or [progress.fault or "no sound"]
     words = f"nothing is learnt from this sound: {'; '.join(reasons)}"
-    if heard.is_microphone and any(each.kind in ("silent", "level") for each in progress.advice if each.fault):
+    is_silent = progress.fault or any(each.kind in ("silent", "level") for each in progress.advice if each.fault)
+    if heard.is_microphone and is_silent:
         try:
             other = louder_channel(heard.device, heard.pickup.channel)
         except SourceError:

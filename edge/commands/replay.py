@@ -31,10 +31,9 @@ from edge.detector import (
     section_of,
     verify,
 )
-from edge.ear import Frontend
 from edge.errors import ConfigError, EarshotError, shown
 from edge.judge import Event
-from edge.memory import spectrogram
+from edge.memory import Beside, spectrogram
 from edge.source import Note, Pickup, Recorded, find_audio, recorded, say_once, seconds_in
 from edge.voice import cause_in_words, evidence_in_words, provisional_in_words
 
@@ -92,7 +91,7 @@ def command(
     pace = _Pace(files, pickup)
     for file in files:
         try:
-            replay = _Replay(file, detector, section_of(file, detector, section), settings, other, as_json)
+            replay = _Replay(file, detector, section_of(file, detector, section), settings, other, as_json=as_json)
             replayed.append(replay.run(pickup, block_samples))
             pace.done(file)
         except ConfigError:
@@ -120,7 +119,8 @@ class _Replay:
         detector: Detector,
         section: Section,
         settings: EventSettings,
-        other: EventSettings | None,
+        other: EventSettings | None = None,
+        *,
         as_json: bool,
     ) -> None:
         self._file = file
@@ -169,6 +169,7 @@ class _Replay:
             self._judge.threshold,
             thinned(self._scores),
             self._alarms.found,
+            self._section.statistics.band_mean,
             None if self._other is None else self._others.found,
         )
 
@@ -224,7 +225,7 @@ class _Replay:
                 json.dumps({"type": "event", "path": str(self._file), **asdict(event), "recorded": self._recorded})
             )
             return
-        bands = bands_in_words(event)
+        bands = bands_in_words((band.hz_lo, band.hz_hi, band.delta_db) for band in event.bands)
         basis = f"{evidence_in_words(event.basis.seconds, event.basis.against)}; " if event.kind == "opened" else ""
         cause = f"{cause_in_words(**asdict(event.why))}; " if event.why else ""
         words = f"score {event.score:.3f} {basis}{cause}{bands}".rstrip("; ")
@@ -263,16 +264,16 @@ def seconds_or_none(file: Path, pickup: Pickup) -> float | None:
 
 
 def _picture(detector: Detector, pickup: Pickup) -> Picture:
-    frontend = Frontend(detector.frontend)
     rate_hz = detector.frontend.sample_rate_hz
 
     def of(one: Replayed, alarm: Alarm) -> bytes | None:
         first = max(0.0, alarm.opened - BEFORE_SECONDS)
         end = min(one.seconds, first + PICTURE_SECONDS)
-        sound = Recordings([one.path], pickup).of([(0, round(first * rate_hz), round(end * rate_hz))])
-        for _, samples in sound:
-            opened, closed = alarm.opened - first, min(alarm.closed, end) - first
-            return spectrogram(samples, frontend, opened_seconds=opened, closed_seconds=closed, title=one.path.name)
+        opened, closed = alarm.opened - first, min(alarm.closed, end) - first
+        beside = Beside(detector.frontend, one.usual_db, alarm.moved)
+        cut = (0, round(first * rate_hz), round(end * rate_hz))
+        for _, samples in Recordings([one.path], pickup).of([cut]):
+            return spectrogram(samples, beside, opened_seconds=opened, closed_seconds=closed, title=one.path.name)
         return None
 
     return of

@@ -10,7 +10,7 @@ from string import Template
 from typing import Final
 
 from edge import clock
-from edge.commands.replayed import Alarm, Replayed, summary
+from edge.commands.replayed import Alarm, Replayed, bands_in_words, summary
 from edge.errors import shown
 
 Picture = Callable[[Replayed, Alarm], bytes | None]
@@ -77,7 +77,7 @@ def _alarm(one: Replayed, alarm: Alarm, note: str, picture: Picture, left: list[
         data = base64.b64encode(png).decode()
         shown_picture = f'<img alt="the sound around it, low to high, over time" src="data:image/png;base64,{data}">'
     lasted = f"{_clock(one, alarm.opened)}, for {alarm.closed - alarm.opened:.0f} s, up to a score of {alarm.peak:.2f}"
-    words = "; ".join(part for part in (note, alarm.why, alarm.bands) if part)
+    words = "; ".join(part for part in (note, alarm.why, bands_in_words(alarm.moved)) if part)
     return f"<article><h3>{escape(lasted)}</h3><p>{escape(words)}</p>{shown_picture}</article>"
 
 

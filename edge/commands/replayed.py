@@ -3,11 +3,12 @@
 Numbers of one pass; what is printed, and what a page shows, is made of them elsewhere.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
+from edge.ear import FloatArray
 from edge.judge import Event
 from edge.voice import cause_in_words, evidence_in_words
 
@@ -20,13 +21,16 @@ TOGETHER_SECONDS: Final = 30.0
 
 @dataclass
 class Alarm:
-    """One episode. Times are seconds from the beginning of its recording; bands as a person reads them."""
+    """One episode. Times are seconds from the beginning of its recording.
+
+    moved  from, to (Hz) and by how much (dB): its bands, the furthest first
+    """
 
     opened: float
     closed: float
     peak: float
     why: str
-    bands: str
+    moved: Sequence[tuple[float, float, float]]
 
     def is_beside(self, other: "Alarm") -> bool:
         """Whether the other alarm is of the same stretch of sound."""
@@ -44,10 +48,10 @@ class Alarms:
         """Take a step of an episode."""
         if event.kind == "opened":
             against = evidence_in_words(event.basis.seconds, event.basis.against)
-            self.found.append(Alarm(event.time, event.time, event.score, against, ""))
+            self.found.append(Alarm(event.time, event.time, event.score, against, ()))
         alarm = self.found[-1]
         alarm.closed, alarm.peak = event.time, max(alarm.peak, event.peak)
-        alarm.bands = alarm.bands or bands_in_words(event)
+        alarm.moved = alarm.moved or tuple((band.hz_lo, band.hz_hi, band.delta_db) for band in event.bands)
         if event.why:
             alarm.why = cause_in_words(**asdict(event.why))
 
@@ -58,6 +62,7 @@ class Replayed:
 
     start    UNIX seconds of its first sample, and `by` what that is known
     scores   second and highest score of so many stretches of it
+    usual_db  ordinary levels of each band, dB, (n, M), under each condition known
     others   the alarms of the setting that it is compared with; None without one
     """
 
@@ -68,6 +73,7 @@ class Replayed:
     threshold: float
     scores: Sequence[tuple[float, float]]
     alarms: Sequence[Alarm]
+    usual_db: FloatArray | None = None
     others: Sequence[Alarm] | None = None
 
     @property
@@ -85,9 +91,9 @@ def _without(alarms: Sequence[Alarm], others: Sequence[Alarm]) -> list[Alarm]:
     return [alarm for alarm in alarms if not any(alarm.is_beside(other) for other in others)]
 
 
-def bands_in_words(event: Event) -> str:
-    """Return the bands that moved, the furthest first."""
-    return ", ".join(f"{b.hz_lo:.0f}-{b.hz_hi:.0f} Hz {b.delta_db:+.0f} dB" for b in event.bands)
+def bands_in_words(bands: Iterable[tuple[float, float, float]]) -> str:
+    """Return bands that moved: from, to (Hz), and by how much (dB)."""
+    return ", ".join(f"{low:.0f}-{high:.0f} Hz {delta:+.0f} dB" for low, high, delta in bands)
 
 
 def thinned(scores: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -103,11 +109,12 @@ def summary(replayed: Sequence[Replayed]) -> list[str]:
     minutes = sum(alarm.closed - alarm.opened for alarm in alarms) / 60
     quiet = sum(not one.alarms for one in replayed)
     lines = [
-        f"{len(replayed)} recordings, {hours:.2f} h: {len(alarms)} alarms, {minutes:.1f} min in alarm",
-        f"{quiet} of {len(replayed)} recordings without one; {len(alarms) / max(hours, 1e-9):.2g} alarms an hour",
+        f"recordings {len(replayed)}, {hours:.2f} h; alarms {len(alarms)}, {minutes:.1f} min of it; "
+        f"{len(alarms) / max(hours, 1e-9):.2g} an hour",
+        f"without an alarm {quiet} of {len(replayed)}",
     ]
     if any(one.others is not None for one in replayed):
         gained, lost = sum(len(one.gained) for one in replayed), sum(len(one.lost) for one in replayed)
         others = sum(len(one.others or ()) for one in replayed)
-        lines.append(f"by the other setting {others} alarms: {gained} gained, {lost} lost")
+        lines.append(f"by the other setting {others}: {gained} gained, {lost} lost")
     return lines

@@ -69,7 +69,10 @@ def _run_demo(config: Config, signals: Signals, seconds: float | None, as_json: 
     set_up_logging("error")
     from edge.demo import DemoBroker, Subscriber, free_port  # amqtt is no dependency of a device
 
-    with DemoBroker(config.mqtt.port) as broker, TemporaryDirectory(prefix="earshot-") as folder:
+    with (
+        DemoBroker(config.mqtt.port) as broker,
+        TemporaryDirectory(prefix="earshot-", ignore_cleanup_errors=True) as folder,
+    ):
         # A visitor has less than a minute; ten seconds between two states would show three of them.
         known = {"host": broker.host, "port": broker.port, "protocol": "3.1.1"}  # amqtt speaks no other
         mqtt = config.mqtt.model_copy(update={**known, "state_seconds": 2.0})

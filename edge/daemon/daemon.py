@@ -12,34 +12,32 @@ becomes a message elsewhere, in a thread a source, which nothing makes wait:
     minutes      what happens there, each minute in numbers      -> history
     shown        what the page is shown, and may ask             -> page
 
+Whom they tell and where they keep is `shared`; how all of it is, `wellbeing` says.
 A person who has a machine learnt anew does so in `school`, by sound that a listener hears anyway.
 
 What a person asks for goes the other way: publisher -> daemon -> listener -> asked, and with the next block to hearing.
 """
 
 import logging
-import platform
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-import onnxruntime
-
-from edge import __version__, clock
 from edge.config import Config
-from edge.daemon import payloads
 from edge.daemon.listener import Listener
 from edge.daemon.notify import ALIVE, READY, Watchdog, notify, watchdog_seconds
 from edge.daemon.opening import openers
 from edge.daemon.paging import Paging
 from edge.daemon.payloads import Record
 from edge.daemon.school import School
+from edge.daemon.shared import Shared
+from edge.daemon.wellbeing import Wellbeing
 from edge.detector import Detector
 from edge.errors import ConfigError, EarshotError
-from edge.memory import ClipStore, History, Notes
-from edge.voice import Command, Notifier, Publisher, Snapshot, metrics
+from edge.memory import History, Notes
+from edge.voice import Command, metrics
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +45,6 @@ TICK_SECONDS: Final = 0.5
 """How often we look how we are. Every wake of an idle processor costs a hundred microseconds of it."""
 
 JOIN_SECONDS: Final = 0.1
-
-CLIPS_SECONDS: Final = 1.0
-"""For the last minutes, and the last clips, at the end; systemd waits 5 s for all of us."""
 
 
 class Daemon:
@@ -73,24 +68,10 @@ class Daemon:
         Raises DetectorError or ConfigError that names what does not fit.
         """
         self._config = config
-        self._stop = threading.Event()
         self._failure: Exception | None = None
-        self._started = time.monotonic()
         state = config.state_path
-        self._clips = ClipStore(config.evidence, state / "evidence") if state else None
-        self._notes = Notes(state / "learnt" if state else None)
-        self._publisher = Publisher(
-            config.mqtt,
-            node=config.node_name,
-            sources=[source.name for source in config.sources],
-            state_path=state,
-            on_command=self._obey,
-            pictures=self._clips is not None and config.evidence.privacy != "off",
-            notebook=Notes(state / "announced" if state else None),
-        )
-        self._notifier = Notifier(config.notify, config.node_name, state) if config.notify.url else None
+        self._shared = Shared.of(config, self._obey)
         opened = openers(config.sources, Notes(state / "heard" if state else None))
-        self._history = _history(config)
         self._paging = Paging(config, self, on_reload)
         judged_by = {**{source.name: detectors[source.detector] for source in config.sources}, **(learnt or {})}
         self._listeners = [
@@ -99,17 +80,13 @@ class Daemon:
                 judged_by[source.name],
                 self._paging.judging(source.name),
                 opened[source.name],
-                self._publisher,
-                self._clips,
-                self._history,
-                self._notes,
-                self._stop,
-                self._paging.records(on_record),
+                self._shared,
                 self._paging.page,
-                self._notifier,
+                self._paging.records(on_record),
             )
             for source in config.sources
         ]
+        self._wellbeing = Wellbeing(config.node_name, self._shared, self._listeners)
         self.school = School(config, detectors, judged_by, self._listeners, on_reload or (lambda: None))
 
     @property
@@ -119,7 +96,7 @@ class Daemon:
 
     def stop(self) -> None:
         """Ask `run` to return: episodes are closed and published first. May be called from any thread."""
-        self._stop.set()
+        self._shared.stop.set()
 
     def run(self, seconds: float | None, on_tick: Callable[[], None], on_end: Callable[[], None]) -> None:
         """Listen until `stop`, for `seconds` at most, or until every source has ended.
@@ -128,13 +105,7 @@ class Daemon:
         Raises ConfigError if metrics are asked for and cannot be had, and what a source failed by, if none is left.
         """
         until = None if seconds is None else time.monotonic() + seconds
-        self._publisher.start()
-        if self._notifier:
-            self._notifier.start()
-        if self._clips:
-            self._clips.start()
-        if self._history:
-            self._history.start()
+        self._shared.start()
         threads = [threading.Thread(target=self._guard, args=(each,), name=each.name) for each in self._listeners]
         for thread in threads:
             thread.start()
@@ -147,20 +118,14 @@ class Daemon:
             self._watch(threads, until, on_tick)
         finally:
             on_end()
-            none_is_left = not any(thread.is_alive() for thread in threads) and not self._stop.is_set()
-            self._stop.set()
+            none_is_left = not any(thread.is_alive() for thread in threads) and not self._shared.stop.is_set()
+            self._shared.stop.set()
             self.school.close()
             self._end_sources(threads)
             self._paging.close()
-            self._notes.close(CLIPS_SECONDS)
-            if self._history:
-                self._history.close(CLIPS_SECONDS)
-            if self._clips:
-                self._clips.close(CLIPS_SECONDS)
-            self._publisher.health(self.health())
-            self._publisher.close()
-            if self._notifier:
-                self._notifier.close()
+            self._shared.close_memory()
+            self._shared.publisher.health(self.health())
+            self._shared.close_voice()
             if server is not None:
                 server.close()
         if self._failure is not None and none_is_left:
@@ -174,7 +139,7 @@ class Daemon:
 
     def _serve_metrics(self) -> metrics.Server | None:
         try:
-            return metrics.serve(self._config.metrics, self.snapshot)
+            return metrics.serve(self._config.metrics, self._wellbeing.snapshot)
         except ConfigError:
             raise
         except EarshotError as error:  # a port that is taken must not make the device deaf
@@ -198,20 +163,16 @@ class Daemon:
         said = ""
         while any(thread.is_alive() for thread in threads) and (until is None or time.monotonic() < until):
             if time.monotonic() >= next_health:
-                self._publisher.health(self.health())
+                self._shared.publisher.health(self.health())
                 next_health += self._config.mqtt.health_seconds
-            if (status := self._status()) != said:
+            if (status := self._wellbeing.status) != said:
                 notify(f"STATUS={status}")
                 said = status
             if watchdog and watchdog.due(time.monotonic(), {each.name: each.progress for each in self._listeners}):
                 notify(ALIVE)
             on_tick()
-            if self._stop.wait(TICK_SECONDS):
+            if self._shared.stop.wait(TICK_SECONDS):
                 return
-
-    def _status(self) -> str:
-        broker = "broker connected" if self._publisher.connected else f"no broker ({self._publisher.reason})"
-        return "; ".join([*(f"{each.name}: {each.standing}" for each in self._listeners), broker])
 
     def _obey(self, source: str, command: Command) -> str | None:
         return next(each for each in self._listeners if each.name == source).obey(command)
@@ -224,60 +185,13 @@ class Daemon:
     @property
     def history(self) -> History | None:
         """What is remembered of them."""
-        return self._history
+        return self._shared.history
 
     @property
     def broker(self) -> Record:
         """Whether there is a connection to the broker, and why not."""
-        return {"connected": self._publisher.connected, "reason": self._publisher.reason}
+        return self._wellbeing.broker
 
     def health(self) -> Record:
         """Return how the device is (schemas/health.json)."""
-        clips = self._clips
-        return payloads.health_of(
-            self._config.node_name,
-            unix_seconds=time.time(),
-            uptime_seconds=time.monotonic() - self._started,
-            clock_synced=clock.synced(),
-            sources={each.name: each.standing for each in self._listeners},
-            commanded={each.name: each.commanded for each in self._listeners},
-            epoch=clock.utc(0.0),
-            judging={each.name: each.judging for each in self._listeners},
-            defects={each.name: each.defect for each in self._listeners if each.defect},
-            mqtt=self._publisher.figures,
-            notify=self._notifier.figures if self._notifier else None,
-            clips={
-                "state": clips.state if clips else "off",
-                "bytes": clips.clips_bytes if clips else 0,
-                "lost": clips.lost_clips if clips else 0,
-            },
-        )
-
-    def snapshot(self) -> Snapshot:
-        """Return what Prometheus is told."""
-        figures = self._publisher.figures
-        return Snapshot(
-            build={
-                "version": __version__,
-                "python": platform.python_version(),
-                "onnxruntime": onnxruntime.__version__,
-            },
-            sources=tuple(listener.snapshot() for listener in self._listeners),
-            mqtt_connected=self._publisher.connected,
-            outbox_messages=figures["queued"],
-            outbox_dropped=figures["dropped"],
-            dead_letters=figures["dead_letters"],
-            left_out=len(figures["left_out"]),
-            links_renewed=figures["links_renewed"],
-            commands_on=figures["commands"] == "on",
-            largest_shelve_seconds=60 * figures["largest_shelve_minutes"],
-            clips_bytes=self._clips.clips_bytes if self._clips else 0,
-            written_bytes=metrics.written_bytes(),
-        )
-
-
-def _history(config: Config) -> History | None:
-    if config.state_path is None or not config.memory.days:
-        return None
-    folder = config.state_path / "history"
-    return History(config.memory, folder, min_free_megabytes=config.evidence.min_free_megabytes)
+        return self._wellbeing.health()

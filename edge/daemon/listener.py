@@ -8,12 +8,10 @@ One thread carries a block from end to end; others may ask how it is, hand in wh
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from edge.config import Config, SourceSettings
@@ -28,15 +26,16 @@ from edge.daemon.numbering import NUMBERS_FOLDER, Numbering
 from edge.daemon.opening import pickup_of
 from edge.daemon.payloads import Origin, Record
 from edge.daemon.remembered import Remembered
+from edge.daemon.shared import Shared
 from edge.daemon.shown import Shown
 from edge.daemon.telling import Telling
 from edge.detector import Detector, Reading
 from edge.errors import EarshotError, shown
 from edge.judge import Alarm, Event, Provisional
-from edge.memory import ClipStore, EpisodeNumbers, Evidence, History, Notes
+from edge.memory import EpisodeNumbers, Evidence
 from edge.page import Page
 from edge.source import SAMPLE_RATE_HZ, Block, Source
-from edge.voice import Command, Notifier, Publisher, SourceSnapshot
+from edge.voice import Command, SourceSnapshot
 
 log = logging.getLogger(__name__)
 
@@ -79,40 +78,36 @@ class Listener:
         detector: Detector,
         config: Config,
         open_source: Callable[[], Source],
-        publisher: Publisher,
-        clips: ClipStore | None,
-        history: History | None,
-        notes: Notes,
-        stop: threading.Event,
-        on_record: Callable[[Record], None] | None,
+        shared: Shared,
         page: Page | None,
-        notifier: Notifier | None,
+        on_record: Callable[[Record], None] | None,
     ) -> None:
         """Open nothing. Raises DetectorError or ConfigError where detector and settings do not fit."""
         self.name = settings.name
+        self._shared = shared
         section = detector.section(settings.section)
         if words := detector.mismatch(pickup_of(settings)):
             log.warning("%s: %s", self.name, words)
         self._hop_seconds = detector.plan.hop_seconds
-        self._evidence = Evidence(clips, self.name, partial(_show, self.name, publisher, notifier)) if clips else None
-        self._source = LastingSource(settings, open_source, stop)
+        self._evidence = Evidence(shared.clips, self.name, self._show) if shared.clips else None
+        self._source = LastingSource(settings, open_source, shared.stop)
         self._hearing = Hearing(settings, detector, section, config)
         judge, most_minutes = self._hearing.judge, config.mqtt.largest_shelve_minutes
-        self._asked = Asked(self.name, lambda: judge.own_threshold, most_minutes, partial(self._gave_up, publisher))
-        self._remembered = Remembered(notes, self.name, detector, section, judge)
+        self._asked = Asked(self.name, lambda: judge.own_threshold, most_minutes, self._gave_up)
+        self._remembered = Remembered(shared.notes, self.name, detector, section, judge)
         origin = Origin(config.node_name, self.name, detector, section)
         self._shown = Shown(page, origin, judge) if page else None
         self._origin = origin
         self._telling = Telling(
             origin,
-            publisher,
+            shared.publisher,
             self._evidence,
             state_seconds=config.mqtt.state_seconds,
-            stop=stop,
+            stop=shared.stop,
             on_record=on_record,
-            notifier=notifier,
+            notifier=shared.notifier,
         )
-        most = config.event.max_episode_minutes
+        history, most = shared.history, config.event.max_episode_minutes
         self._minutes = Minutes(history, self.name, detector, section, judge, most) if history else None
         state = config.state_path
         self._numbering = Numbering(EpisodeNumbers(state / NUMBERS_FOLDER), self.name) if state else None
@@ -234,9 +229,14 @@ class Listener:
             self._shown.hear(block)
         self._remembered.hear(block.samples.size / SAMPLE_RATE_HZ)
 
-    def _gave_up(self, publisher: Publisher, command: Command, why: str) -> None:
+    def _gave_up(self, command: Command, why: str) -> None:
         log.warning("%s: %s: %s", self.name, command, why)
-        publisher.answer(self.name, type(command).__name__.lower(), ok=False, words=why)
+        self._shared.publisher.answer(self.name, type(command).__name__.lower(), ok=False, words=why)
+
+    def _show(self, png: bytes) -> None:
+        self._shared.publisher.image(self.name, png)
+        if self._shared.notifier is not None:
+            self._shared.notifier.picture(self.name, png)
 
     def _tell(self, happened: Iterable[Happening]) -> None:
         """Let everybody know who looks on."""
@@ -249,9 +249,3 @@ class Listener:
             if self._shown is not None:
                 self._shown.see(happening)
             self._telling.tell(happening)
-
-
-def _show(source: str, publisher: Publisher, notifier: Notifier | None, png: bytes) -> None:
-    publisher.image(source, png)
-    if notifier is not None:
-        notifier.picture(source, png)

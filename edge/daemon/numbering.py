@@ -12,11 +12,11 @@ from edge.detector import Detector, Reading
 from edge.judge import Event, NormalWindows
 from edge.memory import EpisodeNumbers, Episodes, Notes
 
-EVERY_HOPS: Final = 5
-"""2.6 s: windows overlap, because an episode may be shorter than two of them."""
+EVERY_HOPS: Final = 19
+"""A window and a little: no two of them overlap."""
 
 MOST_WINDOWS: Final = 60
-"""Two and a half minutes; of longer episodes, the beginning. 2 kB each."""
+"""Ten minutes; of longer episodes, the beginning. 2 kB each."""
 
 MOST_NORMAL: Final = 50
 LIST_FOLDER: Final = "episodes"

@@ -21,6 +21,7 @@ class Checking:
 
     fault   why what is heard now cannot be trusted, None if it can
     passed  whether the sound has been found well enough to learn from
+    n_checks  how often it was looked at until then
     """
 
     def __init__(self, frontend: FrontendSettings) -> None:
@@ -28,6 +29,7 @@ class Checking:
         self.fault: str | None = None
         self.passed = False
         self.n_checks = 0
+        self._bad_samples = 0
         self._frontend = Frontend(frontend)
         self._sensor = SensorHealth(SensorSettings())
         self._sound: tuple[Advice, ...] = ()
@@ -50,6 +52,7 @@ class Checking:
         self.fault = self._sensor.hear(samples)
         if self.fault is not None:
             self._gathered.clear()
+            self._count(samples.size)
             return False
         was_well = self.passed
         self._gathered.append(samples)
@@ -57,6 +60,12 @@ class Checking:
             self._look(np.concatenate(self._gathered))
             self._gathered.clear()
         return was_well
+
+    def _count(self, n_samples: int) -> None:
+        """Sound that cannot be trusted for so long is a check that has failed."""
+        self._bad_samples += n_samples
+        if not self.passed and self._bad_samples >= CHECK_SECONDS * SAMPLE_RATE_HZ:
+            self.n_checks, self._bad_samples = self.n_checks + 1, 0
 
     @property
     def _piece_seconds(self) -> float:

@@ -4,8 +4,8 @@ Whatever a folder can do, it does there: run for ever, eat all memory, end the p
 limits, is the first that the kernel ends when memory is short, and is killed at a deadline. What has passed is known by
 its check sum, so that the same bytes are tried once, whatever folder they lie in and however often they are asked for.
 
-The child reads a JSON list of folders, and answers with a line of JSON for each, in order:
-`{"sha256": "..."}` of its detector.json, or `{"error": "..."}`.
+The child reads JSON, `{"folders": [...], "passed": [...]}` with check sums, and answers with a line of JSON for each
+folder, in order: `{"sha256": "..."}` of its detector.json, or `{"error": "..."}`.
 """
 
 import json
@@ -43,12 +43,17 @@ _COMMAND: Final = (sys.executable, "-P", "-c", "from edge.detector.trial import 
 
 
 class Trials:
-    """Opens detectors that have proved themselves (edge/detector/golden.py), and remembers which bytes have."""
+    """Opens detectors that have proved themselves (edge/detector/golden.py), and remembers which bytes have.
+
+    Of files it reads only those that it opens, and once: a daemon of a hundred threads gives no other one a turn for
+    each of the thousands of small steps that looking into a hundred folders takes. That is the child's, too.
+    """
 
     def __init__(self, seconds: float = SECONDS) -> None:
         """seconds: for one detector, at most."""
         self._seconds = seconds
         self._passed: set[str] = set()
+        self._held: MutableMapping[str, Detector] = WeakValueDictionary()
         self._models: MutableMapping[str, Model] = WeakValueDictionary()
 
     def open(self, paths: Iterable[Path], cancelled: Callable[[], bool] = lambda: False) -> dict[Path, Detector]:
@@ -57,42 +62,49 @@ class Trials:
         cancelled: asked now and then whether anybody waits yet.
         Raises DetectorError with every folder that fails, a line each, and why; or because it was cancelled.
         """
-        digests = {path: digest_of(path) for path in dict.fromkeys(paths)}
-        first: dict[str, Path] = {}
+        digests = self._try(list(dict.fromkeys(paths)), cancelled)
+        detectors: dict[str, Detector] = {}
         for path, digest in digests.items():
-            first.setdefault(digest, path)
-        self._try([path for digest, path in first.items() if digest not in self._passed], cancelled)
+            if digest not in detectors:
+                detectors[digest] = self._held.get(digest) or self._read(path, digest)
+        opened = {path: replace(detectors[digest], path=path) for path, digest in digests.items()}
+        self._held.update({detector.sha256: detector for detector in opened.values()})
+        return opened
 
-        detectors = {digest: read(path, self._models) for digest, path in first.items()}
-        for digest, detector in detectors.items():
-            if detector.sha256 != digest or digest not in self._passed:
-                raise DetectorError(
-                    f"{shown(detector.path)}: was changed while it was read: expected it to stay as it is"
-                )
-        return {path: replace(detectors[digest], path=path) for path, digest in digests.items()}
+    def _read(self, path: Path, digest: str) -> Detector:
+        detector = read(path, self._models)
+        if detector.sha256 != digest:
+            raise DetectorError(f"{shown(path)}: was changed while it was read: expected it to stay as it is")
+        return detector
 
-    def _try(self, paths: Sequence[Path], cancelled: Callable[[], bool]) -> None:
-        """Remember which pass. Raises DetectorError for the others."""
+    def _try(self, paths: Sequence[Path], cancelled: Callable[[], bool]) -> dict[Path, str]:
+        """Return the check sum of each, all of which pass. Raises DetectorError for the others."""
+        digests: dict[Path, str] = {}
         faults: list[str] = []
         while paths:
-            verdicts = list(_verdicts(paths, cancelled, self._seconds))
+            verdicts = list(_verdicts(paths, sorted(self._passed), cancelled, self._seconds))
             if cancelled():
                 raise DetectorError("given up, because nobody waits for it any more")
-            self._passed |= {verdict["sha256"] for verdict in verdicts if "sha256" in verdict}
+            digests |= {p: each["sha256"] for p, each in zip(paths, verdicts, strict=False) if "sha256" in each}
             faults += [str(verdict["error"]) for verdict in verdicts if "error" in verdict]
             paths = paths[len(verdicts) :]  # where one ended the child, another goes on after it
+            self._passed |= set(digests.values())
         if faults:
             raise DetectorError("\n".join(faults))
+        return digests
 
 
-def _verdicts(paths: Sequence[Path], cancelled: Callable[[], bool], seconds: float) -> Iterator[dict[str, str]]:
+def _verdicts(
+    paths: Sequence[Path], passed: Sequence[str], cancelled: Callable[[], bool], seconds: float
+) -> Iterator[dict[str, str]]:
     """Yield what a child says of each folder, and of the one that it did not outlive."""
     child = subprocess.Popen(_COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert child.stdin is not None
     assert child.stdout is not None
     try:
         with suppress(BrokenPipeError), child.stdin:
-            child.stdin.write(json.dumps([os.fspath(path) for path in paths]).encode())
+            asked = {"folders": [os.fspath(path) for path in paths], "passed": passed}
+            child.stdin.write(json.dumps(asked).encode())
         os.set_blocking(child.stdout.fileno(), False)
         lines = _lines(child.stdout.fileno(), cancelled, seconds)
         for path in paths:
@@ -143,13 +155,14 @@ def _lines(descriptor: int, cancelled: Callable[[], bool], seconds: float) -> It
 
 
 def main() -> None:
-    """Try the folders of the list on standard input."""
-    paths = json.load(sys.stdin)
-    _limit(len(paths))
+    """Try the folders that standard input names."""
+    asked = json.load(sys.stdin)
+    _limit(len(asked["folders"]))
+    passed: set[str] = set(asked["passed"])
     models: dict[str, Model] = {}
     played: Played = {}
-    for path in paths:
-        print(json.dumps(_tried(Path(path), models, played)), flush=True)
+    for path in asked["folders"]:
+        print(json.dumps(_tried(Path(path), passed, models, played)), flush=True)
 
 
 def _limit(n_folders: int) -> None:
@@ -165,14 +178,17 @@ def _limit(n_folders: int) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
-def _tried(path: Path, models: dict[str, Model], played: Played) -> dict[str, Any]:
+def _tried(path: Path, passed: set[str], models: dict[str, Model], played: Played) -> dict[str, Any]:
     try:
-        detector = read(path, models)
-        verify(detector, played)
+        digest = digest_of(path)
+        if digest not in passed:
+            detector = read(path, models)
+            verify(detector, played)
+            passed.add(digest)
     except DetectorError as error:
         return {"error": str(error)[:4000]}
     except MemoryError:
         return {"error": f"{shown(path)}: takes more memory than there is"}
     except Exception as error:  # whatever it is, it is of this folder, and here it harms nobody
         return {"error": f"{shown(path)}: {type(error).__name__}: {shown(error)[:1000]}: expected a detector"}
-    return {"sha256": detector.sha256}
+    return {"sha256": digest}

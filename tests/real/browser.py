@@ -150,9 +150,10 @@ class Tab:
                 text=text if kind == "keyDown" else "",
             )
 
-    def picture(self, *, whole: bool = False) -> bytes:
-        """Return what is seen as a PNG; whole: of the whole length of the page."""
-        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+    def picture(self, quality: int | None = None) -> bytes:
+        """Return what is seen as a PNG; as a WebP of that quality, 0 to 100, if one is given."""
+        kind = {"format": "png"} if quality is None else {"format": "webp", "quality": quality}
+        shot = self.call("Page.captureScreenshot", **kind)
         return base64.b64decode(shot["data"])
 
     def _read(self) -> None:

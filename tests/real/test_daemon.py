@@ -100,6 +100,32 @@ def test_sigterm_closes_the_episode_and_says_goodbye(broker: Mosquitto, tmp_path
         check_schemas(listener)
 
 
+FAILS = """
+from edge.daemon.hearing import Hearing
+def hear(self, block):
+    raise ZeroDivisionError("no pump turns")
+Hearing.hear = hear
+"""
+
+
+def test_a_source_that_fails_says_why_and_the_last_one_ends_the_process(broker: Mosquitto, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(FAILS)
+    more = {"PYTHONPATH": f"{tmp_path}:{DEMO.parents[1]}"}
+    source = f"type: folder, path: {DEMO / 'recordings'}"
+    with Listener(broker) as listener:
+        with Earshot(tmp_path, source, broker, more=more) as earshot:
+            assert earshot.process.wait(120) == 1
+        listener.wait_for("earshot/hall/status", "offline")
+
+    why = "a defect of ours: ZeroDivisionError: no pump turns"
+    health = json.loads(str(listener.last("earshot/hall/health")))
+    assert (health["sources"], health["defects"]) == ({"pump": "lost"}, {"pump": why})
+    state = states_of(listener)[-1]
+    assert (state["status"], state["reason"].startswith(why)) == ("lost", True)
+    assert listener.last(f"{PUMP}/availability") == "offline"
+    check_schemas(listener)
+
+
 def test_an_ended_pipe_is_a_lost_source(broker: Mosquitto, tmp_path: Path) -> None:
     with Listener(broker) as listener:
         with listening(tmp_path, broker) as earshot:

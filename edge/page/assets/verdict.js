@@ -31,9 +31,9 @@ export function verdictOf(source) {
   return state.evidence >= UNUSUAL ? said("watch", "unusual", name) : said("well", "well", name);
 }
 
-/** Return a name as it begins a sentence: `pump` is a topic, and `Pump` a machine. */
-function capital(name) {
-  return name.charAt(0).toLocaleUpperCase() + name.slice(1);
+/** Return words as they begin a sentence: `pump` is a topic, and `Pump` a machine. */
+function capital(words) {
+  return words.charAt(0).toLocaleUpperCase() + words.slice(1);
 }
 
 function said(mood, key, name, values = {}) {
@@ -57,7 +57,7 @@ export function verdictOfAll() {
 
 /** Return why an episode was opened: its sentence, if the device has one, or the bands that moved. */
 export function whyOf(episode) {
-  if (episode.why?.sentence) return episode.why.sentence;
+  if (episode.why?.sentence) return `${capital(episode.why.sentence)}.`;
   if (!episode.bands.length) return t("episodes.no_bands");
   return episode.bands
     .slice(0, 3)

@@ -3,7 +3,7 @@
 import { get, post } from "../api.js";
 import { device } from "../device.js";
 import { button, fill, h } from "../dom.js";
-import { number, t } from "../texts.js";
+import { moment, number, t } from "../texts.js";
 import { told } from "./commands.js";
 
 export function settings(main) {
@@ -75,7 +75,7 @@ function support() {
 }
 
 function detectorCard({ name, title, detector }) {
-  const rows = [["detector", `${detector.name} ${detector.version}`], ["created", detector.created], ["section", detector.section], ["score", detector.score], ["hours", number(detector.hours, 2)], ["fingerprint", detector.sha256.slice(0, 12)]];
+  const rows = [["detector", `${detector.name} ${detector.version}`], ["created", moment(detector.created)], ["section", detector.section], ["score", detector.score], ["hours", number(detector.hours, 2)], ["fingerprint", detector.sha256.slice(0, 12)]];
   return h("section", { class: "card" }, h("h2", { text: t("settings.detector", { name: title ?? name }) }), h("dl", { class: "facts" }, rows.map(([key, value]) => [h("dt", { text: t(`settings.facts.${key}`) }), h("dd", { text: value })]).flat()));
 }
 

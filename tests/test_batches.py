@@ -1,0 +1,49 @@
+"""Batches on disk: whole or not there, of one thing, and never more than they may be."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.memory import Batches
+
+WHOSE = {"name": "pump"}
+
+
+def batch(i: int) -> dict[str, np.ndarray]:
+    return {"x": np.full((10, 3), i, np.float16), "n": np.array([i])}
+
+
+def test_every_cut_leaves_the_batches_before_it_and_room_for_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "kept"
+    for i in range(3):
+        Batches(path, WHOSE, most_bytes=100_000).append(batch(i))
+    whole = path.read_bytes()
+    for end in range(0, len(whole), 97):
+        path.write_bytes(whole[:end])
+        own = Batches(path, WHOSE, most_bytes=100_000)
+        before = [int(each["n"][0]) for each in own.read()]
+        assert before == list(range(len(before)))
+        own.append(batch(9))
+        assert [int(each["n"][0]) for each in own.read()] == [*before, 9]
+
+
+def test_a_flipped_bit_ends_it_there_and_another_owner_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / "kept"
+    own = Batches(path, WHOSE, most_bytes=100_000)
+    own.append(batch(1))
+    own.append(batch(2))
+    damaged = bytearray(path.read_bytes())
+    damaged[-20] ^= 1
+    path.write_bytes(damaged)
+    assert [int(each["n"][0]) for each in own.read()] == [1]
+    assert Batches(path, {"name": "fan"}, most_bytes=100_000).read() == []
+    assert not path.exists()
+
+
+def test_it_does_not_grow_beyond_its_bound(tmp_path: Path) -> None:
+    own = Batches(tmp_path / "kept", WHOSE, most_bytes=1000)
+    own.append(batch(1))
+    with pytest.raises(OSError, match="more than 1000 bytes"):
+        own.append(batch(2))
+    assert len(own.read()) == 1
