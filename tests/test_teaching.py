@@ -252,6 +252,7 @@ def test_a_running_daemon_is_taught_and_judges_by_it_when_it_is_accepted(tmp_pat
     )
     with pytest.raises(EarshotError, match="expected one of fan"):
         school.enrol("pump")
+    assert not school.goes_on("fan")
     teaching = school.enrol("fan", minutes=5)
     with pytest.raises(EarshotError, match="stop it first"):
         school.enrol("fan")
@@ -265,7 +266,9 @@ def test_a_running_daemon_is_taught_and_judges_by_it_when_it_is_accepted(tmp_pat
     assert told["stage"] == "learnt", told
     assert told["result"]["conditions"] == ["source"]
     assert reloads == []
+    assert school.goes_on("fan")  # whatever happens before it is accepted
     teaching.accept()
+    assert not school.goes_on("fan")
     assert reloads == ["anew"]
     learnt = learnt_detectors(config, configured, lambda paths: {path: detectors.read(path) for path in paths})
     assert learnt["fan"].card.name == "fan"
