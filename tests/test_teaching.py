@@ -18,6 +18,7 @@ from edge.daemon.happening import Moment
 from edge.daemon.in_force import learnt_detectors
 from edge.daemon.numbering import LIST_FOLDER, NUMBERS_FOLDER, Numbering, called_normal
 from edge.daemon.school import School
+from edge.daemon.teaching import Teaching
 from edge.detector import Detector, Judge, Lesson, Line, enroll_windows, teach
 from edge.ear import Samples
 from edge.errors import EarshotError
@@ -173,6 +174,8 @@ def test_it_goes_on_where_it_was_stopped_and_after_a_torn_write(tmp_path: Path) 
     for block in blocks(machine(4, seed=2)):
         second.hear(block)
     assert second.finish(tmp_path / "pump", limits=False).section(None).card.windows > 30
+    assert kept.exists()  # nobody has accepted it yet
+    second.forget()
     assert not kept.exists()
 
 
@@ -223,6 +226,20 @@ def wait_for(happens: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+def test_what_was_heard_is_kept_by_who_stops_and_forgotten_by_who_discards(tmp_path: Path) -> None:
+    kept = tmp_path / "pump.heard"
+    sound = list(blocks(machine(1, seed=1)))
+    for leave, is_kept in ((Teaching.stop, True), (Teaching.discard, False)):
+        teaching = Teaching(enrolment(tmp_path), tmp_path / "proposed", tmp_path / "final", lambda: None)
+        for block in sound:
+            teaching.hear(block)
+            wait_for(lambda own=teaching: own.waiting_blocks < 100)
+        wait_for(lambda own=teaching: own.waiting_blocks == 0)
+        leave(teaching)
+        assert kept.exists() == is_kept
+    assert teaching.progress()["stage"] == "discarded"
+
+
 def test_a_running_daemon_is_taught_and_judges_by_it_when_it_is_accepted(tmp_path: Path) -> None:
     config_path = tmp_path / "config.yaml"
     config_path.write_text(
@@ -235,6 +252,7 @@ def test_a_running_daemon_is_taught_and_judges_by_it_when_it_is_accepted(tmp_pat
     )
     with pytest.raises(EarshotError, match="expected one of fan"):
         school.enrol("pump")
+    assert not school.goes_on("fan")
     teaching = school.enrol("fan", minutes=5)
     with pytest.raises(EarshotError, match="stop it first"):
         school.enrol("fan")
@@ -248,7 +266,9 @@ def test_a_running_daemon_is_taught_and_judges_by_it_when_it_is_accepted(tmp_pat
     assert told["stage"] == "learnt", told
     assert told["result"]["conditions"] == ["source"]
     assert reloads == []
+    assert school.goes_on("fan")  # whatever happens before it is accepted
     teaching.accept()
+    assert not school.goes_on("fan")
     assert reloads == ["anew"]
     learnt = learnt_detectors(config, configured, lambda paths: {path: detectors.read(path) for path in paths})
     assert learnt["fan"].card.name == "fan"

@@ -75,7 +75,9 @@ def listen(heard: Heard, enrolment: Enrolment, output: Path, *, limits: bool, as
         enrolment.keep()
     if not as_json:
         click.echo("learning: some seconds", err=True)
-    return enrolment.finish(output, limits=limits)
+    made = enrolment.finish(output, limits=limits)
+    enrolment.forget()
+    return made
 
 
 def _blocks(heard: Heard) -> Generator[Block, None, None]:

@@ -109,7 +109,7 @@ class Enrolment:
         return self._lesson.n_checks
 
     def finish(self, output: Path, *, limits: bool = True) -> Detector:
-        """Write the detector, and forget what it was made from.
+        """Write the detector; what it was made from is kept until `forget`.
 
         limits: find out what it would hear, too: some seconds.
         Raises EarshotError that says how much sound is missing, or what is wrong with it; it may then hear more.
@@ -124,8 +124,11 @@ class Enrolment:
             windows = self._lesson.windows(self._condition, f"{self._condition}-idle")
             taught = [(name, windows.of_condition(name)) for name in dict.fromkeys(windows.domain)]
             made = teach(self._base, [*taught, *self._normal], output, promise, sound, notes=notes)
-        self._batches.clear()
         return made
+
+    def forget(self) -> None:
+        """Forget what was heard: it is in force, or of no use."""
+        self._batches.clear()
 
 
 def record_of(progress: Progress) -> Record:

@@ -131,15 +131,24 @@ class FrontDesk:
 
     def taught(self, source: str) -> Record | None:
         """Return how far that has come."""
-        teaching = self._daemon.school.teaching(source)
-        return None if teaching is None else teaching.progress()
+        school = self._daemon.school
+        teaching = school.teaching(source)
+        if teaching is None:  # of an earlier daemon's, it is known only that there was one
+            return {"stage": "stopped"} if school.goes_on(source) else None
+        return teaching.progress()
 
     def tell_teacher(self, source: str, word: str) -> None:
         """Say something to it. Raises EarshotError where that means nothing."""
         teaching = self._daemon.school.teaching(source)
         if teaching is None:
             raise EarshotError(f"{source}: nothing is being learnt")
-        {"enough": teaching.enough, "accept": teaching.accept, "stop": teaching.stop}[word]()
+        words = {
+            "enough": teaching.enough,
+            "accept": teaching.accept,
+            "stop": teaching.stop,
+            "discard": teaching.discard,
+        }
+        words[word]()
 
     def configuration(self) -> Record:
         """Return the configuration as plain values."""

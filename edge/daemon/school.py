@@ -59,7 +59,7 @@ class School:
             base,
             source if name is None else base.section(None).card.machine,
             minutes=minutes,
-            kept=final.with_name(f"{source}.heard"),
+            kept=_heard_path(state, source),
             pickup=pickup_of(settings),
             condition=name,
             promise=Promise(base.card.false_alarm_rate, event=self._config.event),
@@ -93,6 +93,11 @@ class School:
         self._settings(source)
         return self._teachings.get(source)
 
+    def goes_on(self, source: str) -> bool:
+        """Return whether the next enrolment of a source goes on with what was heard before, in another life, too."""
+        self._settings(source)
+        return self._config.state_path is not None and _heard_path(self._config.state_path, source).exists()
+
     def close(self) -> None:
         """Stop every enrolment; what was heard is kept."""
         for source, teaching in self._teachings.items():
@@ -109,3 +114,7 @@ class School:
         if self._config.state_path is None:
             raise EarshotError("state_directory is null: expected a folder, for what is learnt has to outlive us")
         return self._config.state_path
+
+
+def _heard_path(state: Path, source: str) -> Path:
+    return learnt_path(state, source).with_name(f"{source}.heard")

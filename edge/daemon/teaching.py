@@ -1,7 +1,7 @@
 """A machine taught while the daemon runs: a person's hand on one enrolment, whose sound a source hears anyway.
 
     hear      the listening thread hands each block over, and waits for nobody
-    progress  how far it has come; `enough`, `accept`, `stop`: what a person says
+    progress  how far it has come; `enough`, `accept`, `stop`, `discard`: what a person says
 
 The work is done in a thread of its own. Never by MQTT: a topic is no place to teach a machine.
 """
@@ -27,11 +27,11 @@ WAITING_BLOCKS: Final = 120
 AGAIN_MINUTES: Final = 1.0
 """After which what was refused is tried again."""
 
-Stage = Literal["checking", "listening", "learning", "learnt", "accepted", "refused", "stopped"]
+Stage = Literal["checking", "listening", "learning", "learnt", "accepted", "refused", "stopped", "discarded"]
 
 
 class Teaching:
-    """One enrolment at work. All methods may be called from any thread, and none waits but `stop` and `accept`."""
+    """One enrolment at work. All methods may be called from any thread, and only what ends it waits, for its thread."""
 
     def __init__(self, enrolment: Enrolment, proposed: Path, final: Path, on_accepted: Callable[[], None]) -> None:
         """Start to work, on what `hear` is given.
@@ -66,7 +66,7 @@ class Teaching:
         """Return how far it has come, ready for JSON: `stage`, `reason`, `result`, and what `Progress` says.
 
         Stages: checking, listening; learning for some seconds; learnt, with the result, until `accept`; refused with
-        the reason, and then it listens on. Or it has ended: accepted, stopped.
+        the reason, and then it listens on. Or it has ended: accepted, stopped, discarded.
         """
         with self._lock:
             told = {**self._record, "stage": self._stage, "reason": self._reason}
@@ -94,14 +94,23 @@ class Teaching:
             put_in_place(self._proposed, self._final)
             self._stage = "accepted"
         self._end()
+        self._enrolment.forget()
         log.info("%s: what was learnt is in force: %s", self._enrolment.name, self._final)
         self._on_accepted()
 
     def stop(self) -> None:
         """End it; what was heard is kept, and the next enrolment of the same source and name goes on with it."""
+        self._leave("stopped")
+
+    def discard(self) -> None:
+        """End it, and forget what was heard: the microphone stood badly, or somebody spoke. The next begins anew."""
+        self._leave("discarded")
+        self._enrolment.forget()
+
+    def _leave(self, stage: Stage) -> None:
         with self._lock:
             if self._stage != "accepted":
-                self._stage = "stopped"
+                self._stage = stage
         self._end()
 
     def _end(self) -> None:

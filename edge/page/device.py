@@ -38,10 +38,10 @@ class Device(Protocol):
         """Begin to learn a machine from what its source hears. Raises EarshotError where that cannot be."""
 
     def taught(self, source: str) -> Record | None:
-        """Return how far that has come; None where nothing was begun."""
+        """Return how far that has come, by its `stage` at least; None where nothing was begun."""
 
     def tell_teacher(self, source: str, word: str) -> None:
-        """Say `enough`, `accept` or `stop` to it. Raises EarshotError where that means nothing."""
+        """Say `enough`, `accept`, `stop` or `discard` to it. Raises EarshotError where that means nothing."""
 
     def configuration(self) -> Record:
         """Return the configuration as plain values."""

@@ -28,8 +28,8 @@ def routes(desk: Desk) -> list[Route]:
 
     async def told(request: Request) -> Response:
         source, word = source_of(request, device), request.path_params["word"]
-        if word not in ("enough", "accept", "stop"):
-            raise Refused("expected enough, accept or stop", 404)
+        if word not in ("enough", "accept", "stop", "discard"):
+            raise Refused("expected enough, accept, stop or discard", 404)
         await run_in_threadpool(device.tell_teacher, source, word)
         return answer({"progress": device.taught(source)})
 

@@ -3,11 +3,11 @@
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from tests.real.browser import Tab
+from tests.real.browser import BrowserError, Tab
 
 PATIENCE_SECONDS: Final = 180.0
 """Far longer than anything takes, since the computer may be busy."""
@@ -42,8 +42,9 @@ class Newcomer:
         print(f"{seconds:7.1f} s  {what}", flush=True)
 
     def photograph(self, what: str) -> None:
-        number = len(list(self._pictures.iterdir()))
-        (self._pictures / f"{number:02d}-{re.sub(r'[^a-z]+', '-', what.lower())}.png").write_bytes(self._tab.picture())
+        name = f"{len(list(self._pictures.iterdir())):02d}-{re.sub(r'[^a-z]+', '-', what.lower())}.png"
+        with suppress(BrowserError):  # it may be too busy for that, and nothing depends on it
+            (self._pictures / name).write_bytes(self._tab.picture())
 
     def opens(self, url: str) -> None:
         self._tab.go(url)

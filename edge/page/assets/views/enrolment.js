@@ -7,7 +7,7 @@ import { number, t } from "../texts.js";
 import { told } from "./commands.js";
 
 const STEPS = ["checking", "listening", "learning", "learnt"];
-const OVER = ["accepted", "stopped"];
+const OVER = ["accepted", "stopped", "discarded"];
 const CHOICES_MINUTES = [10, 30, 60];
 
 export function enrolment(main) {
@@ -95,13 +95,13 @@ class Enrolment {
 
   #buttons(stage) {
     const say = (word, kind = "") => button(t(`enrolment.${word}`), () => told(async () => { await post(`${this.path}/${word}`); await this.look(); return t(`enrolment.did_${word}`); }), { kind });
-    if (stage === "learnt") return [say("accept", "primary"), say("stop")];
-    return stage === "listening" ? [say("enough"), say("stop")] : [say("stop")];
+    if (stage === "learnt") return [say("accept", "primary"), say("discard")];
+    return stage === "listening" ? [say("enough"), say("stop"), say("discard")] : [say("stop")];
   }
 
   #result({ result }) {
     if (!result) return null;
-    return h("div", {}, h("p", { class: "says", text: t("enrolment.learnt", { threshold: number(result.threshold, 2), conditions: result.conditions.join(", ") }) }), h("h3", { text: t("enrolment.would_hear") }), h("ul", { class: "plain-list" }, result.would_hear.map((text) => h("li", { text }))));
+    return h("div", {}, h("p", { class: "says", text: t(result.conditions.length > 1 ? "enrolment.learnt_conditions" : "enrolment.learnt", { threshold: number(result.threshold, 2), conditions: result.conditions.join(", ") }) }), h("h3", { text: t("enrolment.would_hear") }), h("ul", { class: "plain-list" }, result.would_hear.map((text) => h("li", { text }))));
   }
 
   #update(progress) {
