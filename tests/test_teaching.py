@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -226,6 +226,10 @@ def wait_for(happens: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+def waits_at_most(teaching: Teaching, n_blocks: int) -> bool:
+    return teaching.waiting_blocks <= n_blocks
+
+
 def test_what_was_heard_is_kept_by_who_stops_and_forgotten_by_who_discards(tmp_path: Path) -> None:
     kept = tmp_path / "pump.heard"
     sound = list(blocks(machine(1, seed=1)))
@@ -233,8 +237,8 @@ def test_what_was_heard_is_kept_by_who_stops_and_forgotten_by_who_discards(tmp_p
         teaching = Teaching(enrolment(tmp_path), tmp_path / "proposed", tmp_path / "final", lambda: None)
         for block in sound:
             teaching.hear(block)
-            wait_for(lambda own=teaching: own.waiting_blocks < 100)
-        wait_for(lambda own=teaching: own.waiting_blocks == 0)
+            wait_for(partial(waits_at_most, teaching, 100))
+        wait_for(partial(waits_at_most, teaching, 0))
         leave(teaching)
         assert kept.exists() == is_kept
     assert teaching.progress()["stage"] == "discarded"
