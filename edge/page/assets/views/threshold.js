@@ -8,7 +8,7 @@ import { day, moment, number, span, t } from "../texts.js";
 import { told } from "./commands.js";
 
 const WEEK = 7 * 86400;
-const LOWEST = 0.5; // of the detector's own
+const LOWEST = 0.5; // times the detector's own
 const HIGHEST = 4;
 const STEPS = 200;
 const MOST_LISTED = 12;
@@ -48,7 +48,8 @@ class Slider {
     this.source = source;
     this.settings = settings;
     this.own = source.own_threshold;
-    const now = (this.exact = source.threshold ?? this.own); // no step of the slider may be it
+    this.base = this.own > 0 ? this.own : 1; // a configured 0 alarms always, and has no factors
+    const now = (this.exact = Math.max(source.threshold ?? this.own, this.base * LOWEST)); // no step may be it
     this.input = h("input", { type: "range", id: "threshold-slider", min: 0, max: STEPS, step: 1, value: this.#placeOf(now), "aria-describedby": "threshold-says" });
     this.says = h("p", { id: "threshold-says", class: "says", "aria-live": "polite" });
     this.value = h("output", { for: "threshold-slider", class: "value" });
@@ -78,11 +79,11 @@ class Slider {
   }
 
   get threshold() {
-    return this.exact ?? this.own * LOWEST * (HIGHEST / LOWEST) ** (this.input.value / STEPS);
+    return this.exact ?? this.base * LOWEST * (HIGHEST / LOWEST) ** (this.input.value / STEPS);
   }
 
   #placeOf(threshold) {
-    return Math.round((STEPS * Math.log(threshold / (this.own * LOWEST))) / Math.log(HIGHEST / LOWEST));
+    return Math.round((STEPS * Math.log(threshold / (this.base * LOWEST))) / Math.log(HIGHEST / LOWEST));
   }
 
   #sayValue() {
