@@ -1,6 +1,7 @@
 """`earshot run` with a page, in a process of its own, and somebody who asks it: with any header, as attackers do."""
 
 import contextlib
+import hashlib
 import http.client
 import json
 import re
@@ -21,6 +22,7 @@ from edge import detector as detectors
 from edge.source import read_samples
 from tests.conftest import COMMAND, DEMO, environment
 
+ASSETS: Final = Path(detectors.__file__).parents[1] / "page" / "assets"
 DETECTOR: Final = detectors.read(DEMO / "detector")
 HOP_SAMPLES: Final = DETECTOR.plan.hop_samples
 PASSWORD: Final = "correct horse"
@@ -183,3 +185,10 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def look_of_the_page() -> str:
+    """Return a digest of the files that a browser gets: another one, and a picture of the page is an old one."""
+    files = sorted(path for path in ASSETS.rglob("*") if path.is_file())
+    parts = [path.relative_to(ASSETS).as_posix().encode() + b"\0" + path.read_bytes() for path in files]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()

@@ -26,6 +26,7 @@ from tests.paged import (
     SOUND,
     Paged,
     Visitor,
+    look_of_the_page,
     wait_until,
 )
 
@@ -334,3 +335,10 @@ def _answers(visitor: Visitor) -> bool:
         return visitor.ask("/api/session").status == 200
     except OSError:
         return False
+
+
+def test_the_picture_in_the_readme_is_of_this_page() -> None:
+    root = Path(__file__).parents[1]
+    assert "(docs/page.webp)" in (root / "README.md").read_text()
+    digest, _ = (root / "docs" / "page.sha256").read_text().split(maxsplit=1)
+    assert digest == look_of_the_page(), "the page has changed: scripts/screenshots --readme takes its picture anew"

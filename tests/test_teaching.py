@@ -226,22 +226,18 @@ def wait_for(happens: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def waits_at_most(teaching: Teaching, n_blocks: int) -> bool:
-    return teaching.waiting_blocks <= n_blocks
-
-
-def test_what_was_heard_is_kept_by_who_stops_and_forgotten_by_who_discards(tmp_path: Path) -> None:
-    kept = tmp_path / "pump.heard"
-    sound = list(blocks(machine(1, seed=1)))
-    for leave, is_kept in ((Teaching.stop, True), (Teaching.discard, False)):
-        teaching = Teaching(enrolment(tmp_path), tmp_path / "proposed", tmp_path / "final", lambda: None)
-        for block in sound:
-            teaching.hear(block)
-            wait_for(partial(waits_at_most, teaching, 100))
-        wait_for(partial(waits_at_most, teaching, 0))
-        leave(teaching)
-        assert kept.exists() == is_kept
-    assert teaching.progress()["stage"] == "discarded"
+@pytest.mark.parametrize(("leave", "stage"), [(Teaching.stop, "stopped"), (Teaching.discard, "discarded")])
+def test_what_was_heard_is_kept_by_who_stops_and_forgotten_by_who_discards(
+    tmp_path: Path, leave: Callable[[Teaching], None], stage: str
+) -> None:
+    teaching = Teaching(enrolment(tmp_path), tmp_path / "proposed", tmp_path / "final", lambda: None)
+    for block in blocks(machine(1, seed=1)):
+        teaching.hear(block)
+        wait_for(lambda: teaching.waiting_blocks < 100)
+    wait_for(lambda: teaching.waiting_blocks == 0)
+    leave(teaching)
+    assert teaching.progress()["stage"] == stage
+    assert (tmp_path / "pump.heard").exists() == (stage == "stopped")
 
 
 def test_a_running_daemon_is_taught_and_judges_by_it_when_it_is_accepted(tmp_path: Path) -> None:
