@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,6 +85,26 @@ def test_golden_scores_that_differ_say_by_how_much(folder: Path) -> None:
     edit_card(folder, lambda card: card["golden"].update(scores=[s * 1.01 for s in card["golden"]["scores"]]))  # type: ignore[index,attr-defined]
     with pytest.raises(DetectorError, match=r"golden\.flac scores .* expected"):
         verify(detectors.read(folder))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda card: card["golden"].update(scores=[]), r"golden\.scores \[\]: expected the score of each window"),
+        (lambda card: card.update(files={}), r"files"),
+        (lambda card: card["files"].update({"../../etc/passwd": "0" * 64}), r"names of files in the folder"),
+        (lambda card: card["sections"][0]["thresholds"].update(fused=float("nan")), r"NaN is no number"),
+        (lambda card: card["sections"][0]["thresholds"].update(fused=0.0), r"expected a number above 0"),
+        (lambda card: card["sections"][0].update(class_index=7), r"class_index 7: expected"),
+    ],
+    ids=["no golden score", "no file", "a file elsewhere", "no number", "everything abnormal", "no such class"],
+)
+def test_a_card_that_proves_nothing_is_refused(
+    folder: Path, change: Callable[[dict[str, Any]], None], words: str
+) -> None:
+    edit_card(folder, change)
+    with pytest.raises(DetectorError, match=words):
+        detectors.read(folder)
 
 
 def test_nan_in_the_statistics_is_refused(folder: Path) -> None:
