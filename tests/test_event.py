@@ -57,6 +57,19 @@ def test_opens_with_the_fourth_of_six_and_closes_after_the_off_delay() -> None:
     assert (opened.basis.seconds, opened.basis.against) == (9.6, "enrolment")
 
 
+def test_that_somebody_knows_is_told_with_the_next_window_and_once() -> None:
+    detector = detector_of()
+    opened = [event for i in range(10) for event in step(detector, i, 3)]
+    assert [event.kind for event in opened] == ["opened"]
+    assert not detector.acknowledge("another")
+    assert step(detector, 10, 3) == []
+    assert detector.acknowledge(opened[0].id)
+    (told,) = step(detector, 11, 3)
+    assert (told.kind, told.acknowledged) == ("updated", True)
+    assert detector.acknowledge(opened[0].id)
+    assert step(detector, 12, 3) == []
+
+
 def test_a_small_step_that_stays_is_reported_by_a_longer_average(rng: np.random.Generator) -> None:
     """No window of it is loud: by the newest alone, as many again would be false."""
     normal, fault = rng.normal(0, 0.1, 5 * MINUTES), rng.normal(0.22, 0.1, 3 * MINUTES)

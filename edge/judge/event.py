@@ -148,10 +148,14 @@ class EventDetector:
         self._evidence.known_level = known_level
 
     def acknowledge(self, episode: str | None = None) -> bool:
-        """Note that a person knows of the open episode; whether it is the one that is meant (None: whichever)."""
+        """Note that a person knows of the open episode; whether it is the one that is meant (None: whichever).
+
+        It is told with the next window: others are about to go and look, too.
+        """
         if self._episode is None or episode not in (None, self._episode.id):
             return False
-        self._episode.acknowledged = True
+        if not self._episode.acknowledged:
+            self._episode.acknowledged, self._episode.updated = True, -math.inf
         return True
 
     def explain(self, cause: Cause) -> None:

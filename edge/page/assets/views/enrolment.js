@@ -101,7 +101,10 @@ class Enrolment {
 
   #result({ result }) {
     if (!result) return null;
-    return h("div", {}, h("p", { class: "says", text: t(result.conditions.length > 1 ? "enrolment.learnt_conditions" : "enrolment.learnt", { threshold: number(result.threshold, 2), conditions: result.conditions.join(", ") }) }), h("h3", { text: t("enrolment.would_hear") }), h("ul", { class: "plain-list" }, result.would_hear.map((text) => h("li", { text }))));
+    const words = t(result.conditions.length > 1 ? "enrolment.learnt_conditions" : "enrolment.learnt", { threshold: number(result.threshold, 2), conditions: result.conditions.join(", ") });
+    const would = result.would_hear.map((text) => h("li", { text }));
+    const limits = would.length ? [h("h3", { text: t("enrolment.would_hear") }), h("ul", { class: "plain-list" }, would)] : [];
+    return h("div", {}, h("p", { class: "says", text: words }), ...limits);
   }
 
   #update(progress) {
