@@ -431,7 +431,7 @@ def test_the_last_word_is_told_at_the_end() -> None:
         notifier.event(event(1))
         notifier.event(event(1, "closed", reason="shutdown"))
         notifier.close()
-    assert told(phone)[-1] == "pump: the alarm has ended, the device was stopped"
+    assert told(phone)[-1] == "pump: the alarm has ended, the device was stopped or began anew"
 
 
 def test_one_that_waited_says_that_it_is_late(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,8 +161,8 @@ LINE_REACH: Final = 4
 WIDE: Final = 1.5
 WIDE_AT_THE_TOP: Final = 1.15
 LOWEST_HZ: Final = 100.0
-"""Noise is at least so many times as high as it is low, or it may be anything. What reaches the top of what is heard goes
-on above it, and less is enough."""
+"""Noise is at least so many times as high as it is low, or it may be anything. What reaches the top of what is heard
+goes on above it, and less is enough."""
 
 CYCLES: Final = 4.0
 """What swings has to do so more slowly than it sounds: lines beside each other beat."""
