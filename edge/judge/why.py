@@ -159,10 +159,8 @@ LINE_REACH: Final = 4
 """In lines: what counts as beside, and how far a machine's speed may have moved a line that was there."""
 
 WIDE: Final = 1.5
-WIDE_AT_THE_TOP: Final = 1.15
 LOWEST_HZ: Final = 100.0
-"""Noise is at least so many times as high as it is low, or it may be anything. What reaches the top of what is heard
-goes on above it, and less is enough."""
+"""Noise is at least so many times as high as it is low, or it may be anything."""
 
 CYCLES: Final = 4.0
 """What swings has to do so more slowly than it sounds: lines beside each other beat."""
@@ -218,7 +216,7 @@ def cause_of(now: Portrait, usual: Usual, frontend: Frontend) -> Cause:
         return Cause("impacts", *where, louder, every_hz)
     if len(lines) == 1 and place.stop - place.start <= NARROW_BANDS:
         return Cause("tone", lines[0].hz, lines[0].hz, round(float(delta[place].max()), 1), rate)
-    if len(lines) <= 1 and _is_wide(where, edges):
+    if len(lines) <= 1 and _is_wide(where):
         return Cause("broadband", *where, louder)
     return Cause("unknown", *whole, 0.0)
 
@@ -247,14 +245,13 @@ def _without_a_rise(
             return Cause("modulation", *where, 0.0, _rate_in(swings, where, now))
     if fallen:
         where = (float(edges[fallen[0].start]), float(edges[fallen[0].stop + 1]))
-        if _is_wide(where, edges):
+        if _is_wide(where):
             return Cause("broadband", *where, round(float(delta[fallen[0]].mean()), 1))
     return None
 
 
-def _is_wide(where: tuple[float, float], edges: NDArray[np.float64]) -> bool:
-    wide = WIDE_AT_THE_TOP if where[1] >= edges[-1 - GAP_BANDS] else WIDE
-    return where[1] >= wide * max(where[0], LOWEST_HZ)
+def _is_wide(where: tuple[float, float]) -> bool:
+    return where[1] >= WIDE * max(where[0], LOWEST_HZ)
 
 
 def _places(moved: NDArray[np.bool_], by: FloatArray) -> list[slice]:
