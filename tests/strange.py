@@ -205,7 +205,7 @@ def _container(folder: Path, draw: Draw) -> str:
             stored.writestr(f"./{name}", members[name])
             stored.writestr(zipfile.ZipInfo(name), members[name])
         if how == "bomb":
-            stored.writestr("bomb.npy", bytes(1 << 29))
+            stored.writestr("bomb.npy", bytes(300 << 20))
     return how
 
 

@@ -36,7 +36,7 @@ WriteWav = Callable[..., Path]
 HEADER = "path,section,score,threshold,decision,note"
 DETECTOR = detectors.read(DEMO / "detector")
 WINDOW = DETECTOR.plan.window_samples
-COMMANDS = ["run", "replay", "score", "enroll", "check", "bench", "simulate", "train", "export"]
+COMMANDS = ["run", "replay", "score", "enroll", "check", "forget", "bench", "simulate", "train", "export"]
 COMMANDS += ["evaluate", "reproduce", "report"]
 TRAIN_EXTRA = ["torch", "onnx", "onnxscript", "sklearn", "scipy", "tqdm"]
 
@@ -431,7 +431,7 @@ def test_what_is_not_there_is_named(
 
     for paths, detector, expected in (
         ([clip], nowhere, f"{nowhere}: not a detector folder"),
-        ([clip], empty, f"{empty / 'detector.json'}: cannot be read"),
+        ([clip], empty, f"{empty / 'detector.json'}: No such file or directory"),
         ([nowhere], demo_detector, f"{nowhere}: No such file or directory"),
         ([empty], demo_detector, f"{empty}: holds no recordings"),
         ([clip, "--section", "zeppelin/07"], demo_detector, "zeppelin/07 is not there"),
