@@ -6,7 +6,6 @@ import http.client
 import json
 import re
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from edge import detector as detectors
 from edge.source import read_samples
 from tests.conftest import COMMAND, DEMO, environment
+from tests.real.mosquitto import free_port
 
 ASSETS: Final = Path(detectors.__file__).parents[1] / "page" / "assets"
 DETECTOR: Final = detectors.read(DEMO / "detector")
@@ -178,13 +178,6 @@ def wait_until(true: Any, seconds: float = 90) -> None:  # noqa: ANN401  a calla
     while not true():
         assert time.monotonic() < give_up, "it did not become so"
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def look_of_the_page() -> str:

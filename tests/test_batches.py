@@ -1,11 +1,12 @@
 """Batches on disk: whole or not there, of one thing, and never more than they may be."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edge.memory import Batches
+from edge.memory import Batches, EpisodeNumbers
 
 WHOSE = {"name": "pump"}
 
@@ -47,3 +48,16 @@ def test_it_does_not_grow_beyond_its_bound(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="more than 1000 bytes"):
         own.append(batch(2))
     assert len(own.read()) == 1
+
+
+@pytest.mark.parametrize("damaged", [b"", b"hello", b"PK\3\4 and no more", b"PK\5\6" + bytes(18)])
+def test_numbers_of_an_episode_that_are_damaged_are_not_used(tmp_path: Path, damaged: bytes) -> None:
+    (tmp_path / "pump").mkdir()
+    (tmp_path / "pump" / "e1.npz").write_bytes(damaged)
+    assert dict(EpisodeNumbers(tmp_path).read("pump", ["e1"]).get("e1", {})) == {}
+
+
+def test_a_pipe_in_the_place_of_numbers_holds_nobody(tmp_path: Path) -> None:
+    (tmp_path / "pump").mkdir()
+    os.mkfifo(tmp_path / "pump" / "e1.npz")
+    assert EpisodeNumbers(tmp_path).read("pump", ["e1"]) == {}

@@ -16,7 +16,7 @@ from edge.config import EventSettings, load
 from edge.daemon.enrolling import Enrolment
 from edge.daemon.happening import Moment
 from edge.daemon.in_force import learnt_detectors
-from edge.daemon.numbering import LIST_FOLDER, NUMBERS_FOLDER, Numbering, called_normal
+from edge.daemon.recorder import LIST_FOLDER, NUMBERS_FOLDER, EpisodeRecorder, called_normal
 from edge.daemon.school import School
 from edge.daemon.teaching import Teaching
 from edge.detector import Detector, Judge, Lesson, Line, enroll_windows, teach
@@ -196,11 +196,11 @@ def test_another_condition_is_ordinary_once_it_was_taught_and_a_fault_is_not(
 
 def test_what_a_person_called_normal_does_not_alarm_again_and_a_fault_does(pump: Detector, tmp_path: Path) -> None:
     numbers = EpisodeNumbers(tmp_path / NUMBERS_FOLDER)
-    numbering = Numbering(numbers, "pump")
+    recorder = EpisodeRecorder(numbers, "pump", window_hops=BASE.plan.window_hops)
     door = machine(1, seed=9, colour=0.6)
     episode = ""
     for happening in happened(pump, door):
-        numbering.look(happening)
+        recorder.look(happening)
         episode = happening.id if isinstance(happening, Event) else episode
     wait_for(lambda: numbers.read("pump", [episode]))
     assert called_normal(tmp_path, "pump", pump) == []  # nobody said so

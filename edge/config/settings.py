@@ -266,11 +266,9 @@ class EventSettings(Settings):
         return self
 
 
-class TlsSettings(Settings):
-    """Encryption to the broker."""
+class CertificateSettings(Settings):
+    """Who we are, by files."""
 
-    enabled: bool = False
-    ca_file: SecretPath | None = None
     certificate_file: SecretPath | None = None
     key_file: SecretPath | None = None
 
@@ -279,6 +277,13 @@ class TlsSettings(Settings):
         if (self.certificate_file is None) != (self.key_file is None):
             raise ValueError("one of certificate_file and key_file without the other, expected both or neither")
         return self
+
+
+class TlsSettings(CertificateSettings):
+    """Encryption to the broker."""
+
+    enabled: bool = False
+    ca_file: SecretPath | None = None
 
 
 class OutboxSettings(Settings):
@@ -398,19 +403,6 @@ class MetricsSettings(Settings):
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
 
 
-class PageTlsSettings(Settings):
-    """Encryption of the page, by files."""
-
-    certificate_file: SecretPath | None = None
-    key_file: SecretPath | None = None
-
-    @model_validator(mode="after")
-    def _both_halves(self) -> Self:
-        if (self.certificate_file is None) != (self.key_file is None):
-            raise ValueError("one of certificate_file and key_file without the other, expected both or neither")
-        return self
-
-
 class PageSettings(Settings):
     """A page to look at, and who may."""
 
@@ -418,7 +410,7 @@ class PageSettings(Settings):
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
     names: Annotated[tuple[Host, ...], Field(max_length=16, strict=False)] = ()
     password_file: SecretPath | None = None
-    tls: PageTlsSettings = PageTlsSettings()
+    tls: CertificateSettings = CertificateSettings()
 
     @model_validator(mode="after")
     def _a_password_where_others_come(self) -> Self:

@@ -22,9 +22,9 @@ the heap small.
 
 from edge.daemon.allocator import keep_freed_memory, keep_one_small_heap
 from edge.daemon.enrolling import Enrolment, conditions_of, record_of
-from edge.daemon.numbering import called_normal
 from edge.daemon.opening import openers, pickup_of
 from edge.daemon.payloads import Record
+from edge.daemon.recorder import called_normal
 from edge.daemon.service import Service
 
 __all__ = [

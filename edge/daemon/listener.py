@@ -22,9 +22,9 @@ from edge.daemon.hearing import Hearing
 from edge.daemon.lasting import LastingSource, Lost
 from edge.daemon.minutes import Minutes
 from edge.daemon.notify import Progress
-from edge.daemon.numbering import NUMBERS_FOLDER, Numbering
 from edge.daemon.opening import pickup_of
 from edge.daemon.payloads import Origin, Record
+from edge.daemon.recorder import NUMBERS_FOLDER, EpisodeRecorder
 from edge.daemon.remembered import Remembered
 from edge.daemon.shared import Shared
 from edge.daemon.shown import Shown
@@ -110,7 +110,8 @@ class Listener:
         history, most = shared.history, config.event.max_episode_minutes
         self._minutes = Minutes(history, self.name, detector, section, judge, most) if history else None
         state = config.state_path
-        self._numbering = Numbering(EpisodeNumbers(state / NUMBERS_FOLDER), self.name) if state else None
+        numbers, window_hops = EpisodeNumbers(state / NUMBERS_FOLDER) if state else None, detector.plan.window_hops
+        self._recorder = EpisodeRecorder(numbers, self.name, window_hops=window_hops) if numbers else None
         self._tally = Tally()
         self.overhear: Callable[[Block], None] | None = None
         self.defect: str | None = None
@@ -242,8 +243,8 @@ class Listener:
         """Let everybody know who looks on."""
         for happening in happened:
             self._tally.count(happening)
-            if self._numbering is not None:
-                self._numbering.look(happening)
+            if self._recorder is not None:
+                self._recorder.look(happening)
             if self._minutes is not None:
                 self._minutes.hear(happening)
             if self._shown is not None:

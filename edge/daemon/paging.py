@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import Config
-from edge.daemon.numbering import LIST_FOLDER
 from edge.daemon.payloads import Record
+from edge.daemon.recorder import LIST_FOLDER
 from edge.errors import EarshotError
 from edge.memory import Episodes, History, Notes
-from edge.page import ChoiceFile, Page, chosen
+from edge.page import ChoiceFile, Choices, Page, chosen
 from edge.voice import Command
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ class Paging:
         """Open nothing. on_reload: what the page calls when a person has changed what is judged by."""
         self._config = config
         self._choices = chosen(config)
-        self.page = None if config.page.port is None else _page_of(config, FrontDesk(config, daemon, on_reload))
+        front = FrontDesk(config, daemon, on_reload)
+        self.page = None if config.page.port is None else _page_of(config, front, self._choices)
 
     def judging(self, source: str) -> Config:
         """Return the configuration by which a source is judged: with what was chosen on the page."""
@@ -78,13 +79,13 @@ class Paging:
             self.page.close()
 
 
-def _page_of(config: Config, front: "FrontDesk") -> Page:
+def _page_of(config: Config, front: "FrontDesk", choices: Choices) -> Page:
     folder = config.state_path
     return Page(
         config.page,
         front,
         Episodes(Notes(folder / LIST_FOLDER if folder else None), front.sources),
-        ChoiceFile(folder),
+        ChoiceFile(folder, choices),
         finely=config.evidence.privacy == "audio",
         most_minutes=config.mqtt.largest_shelve_minutes,
     )

@@ -11,8 +11,8 @@ from edge.config import Config, SourceSettings
 from edge.daemon.enrolling import Enrolment, conditions_of
 from edge.daemon.in_force import IN_PLACE_OF, learnt_path
 from edge.daemon.listener import Listener
-from edge.daemon.numbering import called_normal
 from edge.daemon.opening import pickup_of
+from edge.daemon.recorder import called_normal
 from edge.daemon.teaching import Teaching, result_of
 from edge.detector import Detector, Promise, teach
 from edge.errors import EarshotError

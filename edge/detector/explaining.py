@@ -15,6 +15,7 @@ from edge.detector.line import Line, Reading
 from edge.detector.sections import Section
 from edge.ear import Frontend
 from edge.judge import PORTRAIT_SECONDS, Cause, Event, Portrait, Usual, cause_of, portrait
+from edge.source import SAMPLE_RATE_HZ
 
 EVERY_SECONDS: Final = 20.0
 
@@ -27,7 +28,7 @@ ORDINARY_EVIDENCE: Final = 0.5
 LONGEST_SECONDS: Final = 60.0
 """What was opened by a longer average has been there for as long: then the past has heard it, and enrolment has not."""
 
-KEEPS_SECONDS: Final = PORTRAIT_SECONDS + BLOCK_SAMPLES / 16_000
+KEEPS_SECONDS: Final = PORTRAIT_SECONDS + BLOCK_SAMPLES / SAMPLE_RATE_HZ
 """What a line has to keep: a block may complete several windows, and the first of them is looked at after all."""
 
 

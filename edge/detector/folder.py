@@ -28,8 +28,8 @@ from typing import Final
 
 import numpy as np
 
+from edge.arrays import MOST_ARRAYS_BYTES
 from edge.detector import heard
-from edge.detector.arrays import MOST_ARRAYS_BYTES
 from edge.detector.card import MOST_CARD_BYTES, SCHEMA, Card, card_of, frontend_of
 from edge.detector.sections import Section, as_arrays, sections_of
 from edge.ear import MOST_GRAPH_BYTES, Ear, FrontendSettings, HopPlan, Model

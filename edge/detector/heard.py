@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from edge.detector.arrays import arrays_of
+from edge.arrays import arrays_of
 from edge.detector.card import SectionCard
 from edge.ear import Model
 from edge.judge import NormalWindows, heard_conditions

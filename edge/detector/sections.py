@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from edge.detector.arrays import Array, arrays_of
+from edge.arrays import Array, arrays_of
 from edge.detector.card import Card, SectionCard, frontend_of
 from edge.ear import Model
 from edge.errors import shown

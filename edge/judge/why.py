@@ -275,7 +275,7 @@ def _new_lines(now: Portrait, past: Portrait | None, where: tuple[float, float])
 
     Where nobody knows what was there before: the loudest of the place itself, if there is one.
     """
-    lines, step = now.lines, 8000.0 / (now.lines.size - 1)
+    lines, step = now.lines, PARTS_HZ[-1] / (now.lines.size - 1)
     stand_out = lines - np.median(_around(lines, LINE_BESIDE), axis=1)
     new = (stand_out > LINE_DB) & (lines >= _around(lines, 3).max(axis=1))
     if past is not None:
@@ -290,10 +290,6 @@ def _new_lines(now: Portrait, past: Portrait | None, where: tuple[float, float])
     ]
     found.sort(key=lambda line: -line.db)
     return found if past is not None else found[:1]
-
-
-def _at(true: NDArray[np.bool_]) -> list[int]:
-    return [int(i) for i in np.flatnonzero(true)]
 
 
 def _around(lines: FloatArray, reach: int) -> FloatArray:

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
+
+from edge.arrays import Array, arrays_of
+from edge.files import read_plain
 
 log = logging.getLogger(__name__)
 
@@ -34,24 +36,24 @@ class Batches:
         self._whose = json.dumps(whose, sort_keys=True).encode()
         self._most_bytes = most_bytes
 
-    def read(self) -> list[dict[str, NDArray[Any]]]:
+    def read(self) -> list[Mapping[str, Array]]:
         """Return the batches in their order; none where there is no file, or it is of something else.
 
         What cannot be read to its end is cut off there, so that what is appended follows what was read.
         """
         try:
-            data = self.path.read_bytes()
+            data = read_plain(self.path, self._most_bytes)
         except FileNotFoundError:
             return []
         except OSError as error:
             log.warning("%s: %s: begun anew", self.path, error.strerror)
             return []
-        found = list(_batches(data[: self._most_bytes]))
+        found = list(_batches(data))
         if not found or found[0][0] != self._whose:
             log.warning("%s: it is not of this enrolment: begun anew", self.path)
             self.clear()
             return []
-        batches, end = list[dict[str, NDArray[Any]]](), found[0][1]
+        batches, end = list[Mapping[str, Array]](), found[0][1]
         for payload, until in found[1:]:
             arrays = _arrays(payload)
             if arrays is None:
@@ -64,7 +66,7 @@ class Batches:
                 os.truncate(self.path, end)
         return batches
 
-    def append(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def append(self, arrays: Mapping[str, Array]) -> None:
         """Write one more batch, and wait until the disk has it.
 
         Raises OSError, also where the file would be too large; what was half written is taken back.
@@ -109,9 +111,8 @@ def _batches(data: bytes) -> Iterator[tuple[bytes, int]]:
         yield payload, at
 
 
-def _arrays(payload: bytes) -> dict[str, NDArray[Any]] | None:
+def _arrays(payload: bytes) -> Mapping[str, Array] | None:
     try:
-        with np.load(io.BytesIO(payload), allow_pickle=False) as stored:
-            return dict(stored)
-    except (OSError, ValueError, EOFError):
+        return arrays_of(payload)
+    except ValueError:
         return None

@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edge.arrays import Array, arrays_of
+from edge.files import read_plain
 from edge.memory.episodes import MOST
 from edge.memory.shelf import MEGABYTE, write_whole
 
 log = logging.getLogger(__name__)
 
-Arrays = Mapping[str, NDArray[Any]]
+Arrays = Mapping[str, Array]
 
 
 class EpisodeNumbers:
@@ -41,10 +42,10 @@ class EpisodeNumbers:
         for episode in episodes:
             path = self._path(source, episode)
             try:
-                found[episode] = _read(path)
+                found[episode] = arrays_of(read_plain(path, MEGABYTE))
             except FileNotFoundError:
                 continue
-            except (OSError, ValueError, EOFError) as error:
+            except (OSError, ValueError) as error:
                 log.warning("%s: %s: it is not used", path, error)
         return found
 
@@ -64,10 +65,3 @@ class EpisodeNumbers:
         for old in own[:-MOST]:
             with suppress(OSError):
                 old.unlink()
-
-
-def _read(path: Path) -> Arrays:
-    if path.stat().st_size > MEGABYTE:
-        raise ValueError(f"{path.stat().st_size} bytes: expected {MEGABYTE} at most")
-    with np.load(path, allow_pickle=False) as stored:
-        return dict(stored)

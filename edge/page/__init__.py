@@ -15,12 +15,13 @@
 docs/page.md is for who opens it to a network.
 """
 
-from edge.page.choices import ChoiceFile, chosen
+from edge.page.choices import ChoiceFile, Choices, chosen
 from edge.page.device import Device
 from edge.page.page import Page
 
 __all__ = [
     "ChoiceFile",
+    "Choices",
     "Device",
     "Page",
     "chosen",

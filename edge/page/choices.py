@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from edge.config import Config, EventSettings, Settings
 from edge.errors import EarshotError
+from edge.files import read_plain
 from edge.memory import write_whole
 
 log = logging.getLogger(__name__)
@@ -55,16 +56,13 @@ class Choices(Settings):
 
 
 class ChoiceFile:
-    """The choices, as they were read, and as they were written last. Any thread may call any method."""
+    """The choices, as they were written last. Any thread may call any method."""
 
-    def __init__(self, folder: Path | None) -> None:
-        """Read what is there: what cannot be read or believed is left aside, with a line in the log.
-
-        folder: None, and nothing can be kept.
-        """
+    def __init__(self, folder: Path | None, now: Choices) -> None:
+        """Touch no disk. folder: None, and nothing can be kept; now: what is in force, as `chosen` read it."""
         self._path = folder / NAME if folder else None
         self._lock = threading.Lock()
-        self._now = _read(self._path) if self._path else Choices()
+        self._now = now
 
     @property
     def can_be_kept(self) -> bool:
@@ -90,7 +88,10 @@ class ChoiceFile:
 
 
 def chosen(config: Config) -> Choices:
-    """Return what was chosen on the page of a configuration, and say so; nothing if it has none."""
+    """Read what was chosen on the page of a configuration, and say so; nothing if it has none.
+
+    What cannot be read or believed is left aside, with a line in the log.
+    """
     if config.page.port is None or config.state_path is None:
         return Choices()
     path = config.state_path / NAME
@@ -105,8 +106,7 @@ def chosen(config: Config) -> Choices:
 
 def _read(path: Path) -> Choices:
     try:
-        with path.open("rb") as file:
-            return Choices.model_validate_json(file.read(MOST_BYTES))
+        return Choices.model_validate_json(read_plain(path, MOST_BYTES))
     except FileNotFoundError:
         return Choices()
     except (OSError, ValidationError) as error:

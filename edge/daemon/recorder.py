@@ -12,9 +12,6 @@ from edge.detector import Detector, Reading
 from edge.judge import Event, NormalWindows
 from edge.memory import EpisodeNumbers, Episodes, Notes
 
-EVERY_HOPS: Final = 19
-"""A window and a little: no two of them overlap."""
-
 MOST_WINDOWS: Final = 60
 """Ten minutes; of longer episodes, the beginning. 2 kB each."""
 
@@ -26,13 +23,14 @@ NUMBERS_FOLDER: Final = "measured"
 MEASURED: Final = ("embedding", "texture", "logits", "bands")
 
 
-class Numbering:
+class EpisodeRecorder:
     """The open episode of one source. For the listening thread; waits for nobody."""
 
-    def __init__(self, numbers: EpisodeNumbers, source: str) -> None:
-        """Nothing is open."""
+    def __init__(self, numbers: EpisodeNumbers, source: str, *, window_hops: int) -> None:
+        """Nothing is open. window_hops: how many a window spans; no two that are kept overlap."""
         self._numbers = numbers
         self._source = source
+        self._window_hops = window_hops
         self._heard: list[dict[str, NDArray[Any]]] | None = None
         self._hops = 0
 
@@ -46,9 +44,9 @@ class Numbering:
                     stacked = {name: np.stack([row[name] for row in self._heard]) for name in MEASURED}
                     self._numbers.write(self._source, episode, stacked)
                 self._heard = None
-            case Moment(reading=Reading(fault=None) as reading) if self._heard is not None:
-                if self._hops % EVERY_HOPS == 0 and len(self._heard) < MOST_WINDOWS and reading.measured is not None:
-                    measured = reading.measured
+            case Moment(reading=Reading(fault=None, measured=measured)) if self._heard is not None:
+                is_apart = self._hops % self._window_hops == 0
+                if is_apart and len(self._heard) < MOST_WINDOWS and measured is not None:
                     self._heard.append({name: getattr(measured, name).astype(np.float16) for name in MEASURED})
                 self._hops += 1
 
