@@ -19,17 +19,18 @@ from edge.clock import rfc3339
 from edge.config import Config, load
 from edge.daemon import openers
 from edge.daemon.happening import Moment, Standing
-from edge.daemon.hearing import Hearing
+from edge.daemon.hearing import Hearing, knows_machine_of
 from edge.daemon.lasting import LastingSource, Lost
 from edge.memory import Notes
 from edge.source import Block, NewFiles, read_samples
 from edge.source.block import Stretch
-from tests.conftest import COMMAND, DEMO, Ran, environment, run_process
+from tests.conftest import COMMAND, DEMO, Ran, environment, run_process, taught
 
 WriteWav = Callable[..., Path]
 Sound = NDArray[np.float32]
 
-DETECTOR = detectors.read(DEMO / "detector")
+DETECTOR = detectors.read(taught())
+EXAMPLE = detectors.read(DEMO / "detector")
 HOP_SECONDS = DETECTOR.plan.hop_seconds
 WINDOW_SECONDS = DETECTOR.plan.window_samples / 16_000
 
@@ -43,7 +44,7 @@ def sound() -> Sound:
 
 def config_of(folder: Path, source: str) -> Config:
     path = folder / "config.yaml"
-    path.write_text(f"sources: [{{name: pump, detector: {DEMO / 'detector'}, {source}}}]\nmqtt: {{host: 127.0.0.1}}\n")
+    path.write_text(f"sources: [{{name: pump, detector: {DETECTOR.path}, {source}}}]\nmqtt: {{host: 127.0.0.1}}\n")
     return load(path)
 
 
@@ -141,6 +142,37 @@ def test_a_restart_hears_what_came_while_it_was_down(
 def test_a_watch_that_makes_no_sense_is_refused(tmp_path: Path, end: str) -> None:
     with pytest.raises(Exception, match=r"watch"):
         config_of(tmp_path, f"type: folder, path: ., {end}")
+
+
+# --- A machine that nobody has taught ---
+
+
+@pytest.mark.parametrize(
+    ("source", "known"),
+    [
+        ("type: microphone", False),
+        ("type: stdin", False),
+        ("type: folder, path: ., watch: new", False),
+        ("type: folder, path: .", True),
+    ],
+)
+def test_the_example_knows_no_machine_that_is_heard_live(tmp_path: Path, source: str, known: bool) -> None:
+    (settings,) = config_of(tmp_path, source).sources
+    assert knows_machine_of(settings, EXAMPLE) is known
+    assert knows_machine_of(settings, DETECTOR)
+
+
+def test_a_machine_that_nobody_has_taught_has_scores_and_no_alarm(tmp_path: Path) -> None:
+    """White noise, 20 dB louder than the example: for minutes, and the level is no reason to distrust the sensor."""
+    config = config_of(tmp_path, "type: stdin")
+    hearing = Hearing(config.sources[0], EXAMPLE, EXAMPLE.section(None), config)
+    noise = np.random.default_rng(0).normal(0, 0.2, 16_000 * 60 * 6).astype(np.float32)
+    happened = [each for block in blocks(np.clip(noise, -1, 1)) for each in hearing.hear(block)]
+    moments = [each for each in happened if isinstance(each, Moment) and each.reading is not None]
+    assert {type(each) for each in happened} == {Standing, Moment}
+    assert {each.status for each in happened if isinstance(each, Standing)} == {"untaught"}
+    assert min(each.score or 0 for each in moments) > 3 * moments[0].threshold
+    assert {(each.evidence, each.rarity, each.provisional) for each in moments} == {(0.0, 0.0, None)}
 
 
 # --- The daemon itself ---

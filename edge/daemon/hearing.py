@@ -7,6 +7,7 @@ reported by itself, and is never an anomaly.
 import math
 import time
 from collections.abc import Sequence
+from typing import Final
 
 from edge.config import Config, FolderSettings, MicrophoneSettings, SourceSettings
 from edge.daemon.happening import Happening, Moment, Standing
@@ -15,6 +16,18 @@ from edge.detector import KEEPS_SECONDS, Detector, Explaining, Judge, Line, Read
 from edge.judge import SensorHealth
 from edge.source import SAMPLE_RATE_HZ, Block, Samples
 from edge.voice import Acknowledge, Command, Shelve, Stopwatch, Threshold
+
+UNTAUGHT: Final = "not taught yet: judged by the example that comes with Earshot, so there is no alarm"
+
+
+def knows_machine_of(settings: SourceSettings, detector: Detector) -> bool:
+    """Return whether a detector can know what a source hears.
+
+    What comes with Earshot is an example, of a machine that is simulated: it knows none that is heard live, and to it
+    each of them sounds wrong. Recordings that are played are there to see what becomes of them, as in `make run`.
+    """
+    is_played = isinstance(settings, FolderSettings) and settings.watch == "all"
+    return is_played or not detector.is_example
 
 
 class Hearing:
@@ -30,14 +43,18 @@ class Hearing:
         """Raise ConfigError where detector and settings do not fit."""
         # What is heard over and over is no new sound to learn from.
         repeats = isinstance(settings, FolderSettings) and settings.loop
-        self.judge = Judge(config.event, detector, section, learns=not repeats)
+        is_taught = knows_machine_of(settings, detector)
+        self._judged = Standing("listening") if is_taught else Standing("untaught", UNTAUGHT)
+        self.judge = Judge(config.event, detector, section, learns=not repeats, alarms=is_taught)
         self.stopwatch = Stopwatch()
         self._settings = settings
         keeps = config.evidence.privacy != "off"
         self._line = Line(detector, section, keeps_seconds=KEEPS_SECONDS if keeps else 0.0)
         self._explaining = Explaining(self._line, self.judge, section)
         normal = section.statistics
-        self._sensor = SensorHealth(config.sensor, normal.band_mean, normal.band_deviation)
+        # Of a machine that nobody has learnt, the right level is not known.
+        sensor = config.sensor if is_taught else config.sensor.model_copy(update={"level_db": None})
+        self._sensor = SensorHealth(sensor, normal.band_mean, normal.band_deviation)
         self._recording: str | None = None
         self._begun_sample = 0
         self._unwell = False
@@ -126,7 +143,7 @@ class Hearing:
             happened = self._distrust(fault)
         else:
             events = self._explaining.explain(reading, self.judge.hear(reading, heard_until))
-            happened = [Standing("listening"), *events]
+            happened = [self._judged, *events]
         return [*happened, self._moment(heard_until, heard_seconds, reading, score)]
 
     def _moment(

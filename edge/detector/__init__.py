@@ -29,7 +29,7 @@ from edge.detector.enrolment import (
     weekly_text,
 )
 from edge.detector.explaining import KEEPS_SECONDS, Explaining
-from edge.detector.folder import Detector, file_sha256, put_in_place, read, write
+from edge.detector.folder import EXAMPLE, Detector, file_sha256, put_in_place, read, write
 from edge.detector.golden import golden_scores, verify
 from edge.detector.judge import Judge
 from edge.detector.lesson import LEAST_CONDITION_MINUTES, LEAST_MINUTES, MOST_MINUTES, Lesson, Progress
@@ -52,6 +52,7 @@ from edge.detector.trial import Trials
 
 __all__ = [
     "BLOCK_SAMPLES",
+    "EXAMPLE",
     "KEEPS_SECONDS",
     "LEAST_CONDITION_MINUTES",
     "LEAST_MINUTES",
