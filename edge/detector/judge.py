@@ -45,22 +45,12 @@ PROMISED_PER_WEEK: Final = 1.0
 class Judge:
     """One section's readings to events. All times are those of the sound, s, of a clock that only runs forward."""
 
-    def __init__(
-        self,
-        settings: EventSettings,
-        detector: Detector,
-        section: Section,
-        *,
-        learns: bool = False,
-        alarms: bool = True,
-    ) -> None:
+    def __init__(self, settings: EventSettings, detector: Detector, section: Section, *, learns: bool = False) -> None:
         """Raise ConfigError if the detector has not what `settings` asks for: a score, or false alarms so rare.
 
         learns: whether it goes on learning what varies, where `settings` let it: from one machine's sound, live.
         Without, the same sound is judged the same whatever was heard before.
-        alarms: whether its section is of the machine that is heard. Else there are scores, and no alarm is ever near.
         """
-        self._alarms = alarms
         self.score_name, self._own_threshold = _deciding_score(settings, detector, section)
         self._ordinary = section.ordinary[self.score_name]
         self._own_rate = self._rate_at(self._own_threshold)
@@ -76,7 +66,7 @@ class Judge:
             threshold=self._own_threshold,
         )
         self.averages_seconds = (detector.plan.window_seconds, *settings.averages_seconds)
-        self._provisional = _provisional(settings, detector, section) if alarms else None
+        self._provisional = _provisional(settings, detector, section)
         self._learner = self._learner_of(settings, detector) if learns and self._provisional else None
         self._statistics = section.statistics
         self._edges_hz = Frontend(detector.frontend).band_edges_hz
@@ -107,7 +97,7 @@ class Judge:
 
         The logarithm of how improbable ordinary sound makes the newest, by that of the rate of false alarms.
         """
-        return self._nearness(self._events.surprise) if self._alarms else 0.0
+        return self._nearness(self._events.surprise)
 
     @property
     def scales(self) -> list[tuple[float, float, float]]:
@@ -173,7 +163,7 @@ class Judge:
     def weigh(self, score: float, time: float, bands: Sequence[Band] = ()) -> list[Event]:
         """Take the score of the window that ends at `time`, and what moved in it; return what happened."""
         log_of_it = float(log_score(score, self.score_name))
-        if time < self._shelved_until or not self._alarms:
+        if time < self._shelved_until:
             self._events.pass_over(time, log_of_it)
             self._doubt()
             return []
