@@ -19,7 +19,7 @@
 from edge.detector import folder
 from edge.detector.archive import BLOCK_SAMPLES, FileScore, judge_file, readings_of, score_file, score_through
 from edge.detector.card import Card, SectionCard
-from edge.detector.conditions import next_condition, shortest, teach
+from edge.detector.conditions import LEAST_WINDOWS, next_condition, shortest, teach
 from edge.detector.enrolment import (
     NETWORK_HEADING,
     Promise,
@@ -56,6 +56,7 @@ __all__ = [
     "KEEPS_SECONDS",
     "LEAST_CONDITION_MINUTES",
     "LEAST_MINUTES",
+    "LEAST_WINDOWS",
     "MOST_MINUTES",
     "NETWORK_HEADING",
     "Card",
