@@ -10,6 +10,7 @@ becomes a message elsewhere, in a thread a source, which nothing makes wait:
     payloads     and in which words                              -> JSON, as in edge/schemas/
     remembered   what its judge has learnt, from start to start  -> notes
     minutes      what happens there, each minute in numbers      -> history
+    turns        in which order, where they are many
     shown        what the page is shown, and may ask             -> page
 
 Whom they tell and where they keep is `shared`; how all of it is, `wellbeing` says.
@@ -33,6 +34,7 @@ from edge.daemon.paging import Paging
 from edge.daemon.payloads import Record
 from edge.daemon.school import School
 from edge.daemon.shared import Shared
+from edge.daemon.trends import Trends
 from edge.daemon.wellbeing import Wellbeing
 from edge.detector import Detector
 from edge.errors import ConfigError, EarshotError
@@ -69,6 +71,7 @@ class Daemon:
         """
         self._config = config
         self._failure: Exception | None = None
+        self._all_are_here = threading.Event()
         state = config.state_path
         self._shared = Shared.of(config, self._obey)
         opened = openers(config.sources, Notes(state / "heard" if state else None))
@@ -87,7 +90,8 @@ class Daemon:
             for source in config.sources
         ]
         self._wellbeing = Wellbeing(config.node_name, self._shared, self._listeners)
-        self.school = School(config, detectors, judged_by, self._listeners, on_reload or (lambda: None))
+        history, on_learnt = self._shared.history, on_reload or (lambda: None)
+        self.school = School(config, detectors, judged_by, self._listeners, on_learnt, history)
 
     @property
     def config(self) -> Config:
@@ -107,13 +111,13 @@ class Daemon:
         until = None if seconds is None else time.monotonic() + seconds
         self._shared.start()
         threads = [threading.Thread(target=self._guard, args=(each,), name=each.name) for each in self._listeners]
-        for thread in threads:
-            thread.start()
-        # Neither for a microphone nor for the broker: each may come back tomorrow, and boot must not wait for it.
-        notify(READY)
         server = None
         try:
+            self._begin(threads)
+            # Neither for a microphone nor for the broker: each may come back tomorrow, and boot must not wait for it.
+            notify(READY)
             server = self._serve_metrics()  # late: it asks DNS for our name, which may take its time
+            self.school.resume()
             self._paging.open()
             self._watch(threads, until, on_tick)
         finally:
@@ -130,6 +134,14 @@ class Daemon:
                 server.close()
         if self._failure is not None and none_is_left:
             raise self._failure
+
+    def _begin(self, threads: Sequence[threading.Thread]) -> None:
+        """Start them; they wait for each other, for who hears already leaves the next hardly a moment to begin."""
+        try:
+            for thread in threads:
+                thread.start()
+        finally:
+            self._all_are_here.set()
 
     def _end_sources(self, threads: Sequence[threading.Thread]) -> None:
         while alive := [each for each in zip(self._listeners, threads, strict=True) if each[1].is_alive()]:
@@ -148,6 +160,7 @@ class Daemon:
 
     def _guard(self, listener: Listener) -> None:
         """A source that fails, by a defect of ours or of its detector, is lost; the others listen on."""
+        self._all_are_here.wait()
         try:
             listener.run()
         except Exception as error:
@@ -186,6 +199,11 @@ class Daemon:
     def history(self) -> History | None:
         """What is remembered of them."""
         return self._shared.history
+
+    @property
+    def trends(self) -> Trends:
+        """How they change over weeks."""
+        return self._shared.trends
 
     @property
     def broker(self) -> Record:
