@@ -224,8 +224,8 @@ def cause_of(now: Portrait, usual: Usual, frontend: Frontend) -> Cause:
     rate = _rate_in(swings, where, now)
     lines = _new_lines(now, past, where)
     tonal = _share_of(lines, where, now, past)
-    own = [line for line in lines if where[0] <= line.hz <= where[1]]
-    if len(own) == 1 and place.stop - place.start <= NARROW_BANDS and tonal >= MOSTLY:
+    own = [line for line in lines if where[0] <= line.hz <= where[1]][:1]
+    if place.stop - place.start <= NARROW_BANDS and _share_of(own, where, now, past) >= MOSTLY:
         slow = rate if rate is not None and rate <= SLOW_PER_SECOND else None
         return Cause("tone", own[0].hz, own[0].hz, round(float(delta[place].max()), 1), slow)
     if rate is not None:
