@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 
 from edge import detector as detectors
 from edge.config.settings import EventSettings
+from edge.daemon.trends import Trends
 from edge.detector.enrolment import Promise, learn_section
 from edge.judge import NormalWindows, Ordinary, alarms_at, drift, evidence_of
 from edge.judge.event import EventDetector
 from edge.judge.evidence import rarity
 from edge.memory.books import Annals, read_books
+from edge.memory.day import day_layout
 from edge.memory.minute import Flag
 from edge.memory.stretch import measured_in
+from edge.memory.table import Table
 from tests.conftest import DEMO
 from tests.test_history import LAYOUT, measured
 
@@ -120,6 +123,41 @@ def test_days_of_repairs_bend_no_line_and_a_week_alone_is_none(rng: np.random.Ge
     assert found.per_week == pytest.approx(3.0, abs=0.6)
     assert drift(*weeks(rng, 7, 100.0)) is None
     assert drift([], []) is None
+
+
+def year(folder: Path, n: int, per_week: float, *, detector: str = "d", first: int = 1) -> None:
+    """Days as the memory keeps them: the score changes by a part of itself a week, the level only varies."""
+    layout = day_layout(type(LAYOUT)(LAYOUT.columns, LAYOUT.capacity, {**LAYOUT.about, "detector": detector}))
+    rng, rows = np.random.default_rng(first), layout.empty(n)
+    rows["number"], rows["minutes"], rows["flags"] = first + np.arange(n), 1440, Flag.TRUSTED | Flag.SYNCED
+    rows["unix"] = rows["monotonic"] = 1e9 + 86_400.0 * (first + np.arange(n))
+    rows["log_score"] = per_week * np.arange(n) / 7 + rng.normal(scale=0.01, size=n)
+    rows["level_dbfs"] = -30 + rng.normal(scale=0.5, size=n)
+    rows["minutes"][3] = 5  # too little to say something, and it would bend the line
+    rows["log_score"][3] = 4.0
+    Table(folder / f"pump.{layout.identity}.days", layout).append(rows)
+
+
+def test_what_drifts_is_said_with_its_interval_and_what_varies_is_not(tmp_path: Path) -> None:
+    year(tmp_path, 40, 0.02)
+    trends = Trends(tmp_path)
+    assert trends.now == {}
+    trends.look("pump")
+    trends.look("fan")
+    (found,) = trends.now["pump"].values()
+    assert list(trends.now) == ["pump"]
+    assert 0 < found["low"] < 0.02 < found["high"]
+    assert found["per_week"] == pytest.approx(0.02, abs=0.004)
+    assert len(trends.days("pump")["time"]) == 39
+
+
+def test_scores_by_another_detector_are_no_part_of_a_trend(tmp_path: Path) -> None:
+    year(tmp_path, 40, 0.1)
+    year(tmp_path, 20, 0.0, detector="learnt anew", first=41)
+    trends = Trends(tmp_path)
+    trends.look("pump")
+    assert len(trends.days("pump")["time"]) == 19
+    assert trends.now == {}
 
 
 # --- A stretch to learn from ---

@@ -18,9 +18,10 @@ from edge import detector as detectors
 from edge.clock import rfc3339
 from edge.config import Config, load
 from edge.daemon import openers
-from edge.daemon.happening import Moment, Standing
+from edge.daemon.happening import Happening, Moment, Standing
 from edge.daemon.hearing import Hearing
 from edge.daemon.lasting import LastingSource, Lost
+from edge.judge import Event
 from edge.memory import Notes
 from edge.source import Block, NewFiles, read_samples
 from edge.source.block import Stretch
@@ -141,6 +142,45 @@ def test_a_restart_hears_what_came_while_it_was_down(
 def test_a_watch_that_makes_no_sense_is_refused(tmp_path: Path, end: str) -> None:
     with pytest.raises(Exception, match=r"watch"):
         config_of(tmp_path, f"type: folder, path: ., {end}")
+
+
+# --- A machine that nobody has taught ---
+
+
+def heard_of(tmp_path: Path, source: str, *sounds: Sound) -> list[Happening]:
+    config = config_of(tmp_path, source)
+    hearing = Hearing(config.sources[0], DETECTOR, DETECTOR.section(None), config)
+    return [each for block in blocks(np.concatenate(sounds)) for each in hearing.hear(block)]
+
+
+@pytest.fixture(scope="module")
+def strange() -> Sound:
+    """White noise, 20 dB louder than the example: for minutes, and its level is no reason to distrust the sensor."""
+    return np.clip(np.random.default_rng(0).normal(0, 0.2, 16_000 * 60 * 3), -1, 1).astype(np.float32)
+
+
+def test_a_machine_that_nobody_has_taught_has_scores_and_no_alarm(tmp_path: Path, strange: Sound) -> None:
+    happened = heard_of(tmp_path, "type: microphone", strange)
+    moments = [each for each in happened if isinstance(each, Moment) and each.reading is not None]
+    assert {type(each) for each in happened} == {Standing, Moment}
+    assert {each.status for each in happened if isinstance(each, Standing)} == {"untaught"}
+    assert min(each.score or 0 for each in moments) > 3 * moments[0].threshold
+    assert {(each.evidence, each.provisional) for each in moments} == {(0.0, None)}
+
+
+def test_what_sounds_like_the_example_is_judged_by_it(tmp_path: Path, sound: Sound) -> None:
+    """The healthy pump through any source, then a fault of it."""
+    fault = read_samples(next((DEMO / "clips").rglob("*anomaly*")))
+    happened = heard_of(tmp_path, "type: microphone", sound, *[fault] * 6)
+    assert {each.status for each in happened if isinstance(each, Standing)} == {"listening"}
+    assert [each.kind for each in happened if isinstance(each, Event)][:1] == ["opened"]
+
+
+@pytest.mark.parametrize("source", ["type: stdin", "type: folder, path: .", "type: folder, path: ., watch: new"])
+def test_what_is_played_or_piped_is_judged_whatever_it_is(tmp_path: Path, source: str, strange: Sound) -> None:
+    happened = heard_of(tmp_path, source, strange)
+    assert "untaught" not in {each.status for each in happened if isinstance(each, Standing)}
+    assert any(isinstance(each, Event) for each in happened)
 
 
 # --- The daemon itself ---

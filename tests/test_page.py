@@ -133,6 +133,12 @@ def test_commands_are_obeyed_though_the_broker_may_not_command(paged: Paged, vis
         ("/api/sources/pump/acknowledge", {"episode": "another"}, "another"),
         ("/api/sources/mixer/shelve", {"minutes": 1}, "no such source"),
         ("/api/episodes/0123/normal", {"normal": True}, "no such episode"),
+        ("/api/sources/pump/relearn", {"from": 2, "to": 1}, "one after the other"),
+        ("/api/sources/pump/relearn", {"from": "yesterday", "to": 1e9}, "two times"),
+        ("/api/sources/pump/relearn", {"from": True, "to": 1e9}, "two times"),
+        ("/api/sources/pump/relearn", {"from": 0, "to": 60}, "nothing to learn from is remembered"),
+        ("/api/sources/pump/relearn", {}, "no episode was called normal"),
+        ("/api/sources/mixer/relearn", {}, "no such source"),
         ("/api/settings", {"sources": {"pump": {"threshold": "high"}}}, "threshold"),
         ("/api/settings", {"sources": {"mixer": {}}}, "mixer"),
         ("/api/settings", {"shelve_minutes": 1000}, "480"),
@@ -209,6 +215,24 @@ def test_what_was_chosen_is_in_force_at_once_and_after_a_restart_and_config_yaml
 
         again = {"sources": {"pump": {"title": "Pump 1", "threshold": 3.25}}}
         assert visitor.post("/api/settings", again).json() == {"listens_anew": False}
+
+
+def test_learning_goes_on_when_settings_are_saved(tmp_path: Path) -> None:
+    with Paged(tmp_path) as paged:
+        visitor = paged.visitor()
+        assert visitor.post("/api/sources/pump/enrolment", {"minutes": 12}).status == 200
+        paged.hear()
+        wait_until(lambda: visitor.get("/api/sources/pump/enrolment")["progress"]["stage"] == "listening")
+        assert visitor.post("/api/settings", {"learning": "off"}).json() == {"listens_anew": True}
+        wait_until(lambda: "the new configuration" in paged.log())
+        wait_until(lambda: _answers(visitor))
+        progress = visitor.get("/api/sources/pump/enrolment")["progress"]
+        assert progress["stage"] in ("checking", "listening")
+        assert visitor.post("/api/sources/pump/enrolment/stop", {}).json()["progress"]["stage"] == "stopped"
+
+
+def test_days_are_shown_where_there_are_some(visitor: Visitor) -> None:
+    assert visitor.get("/api/sources/pump/days") == {"time": [], "score": [], "level": [], "drift": {}}
 
 
 @pytest.mark.parametrize("content", ["{", '{"sources": {"pump": {"threshold": "high"}}}', "[" * 100_000, "\0"])

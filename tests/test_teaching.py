@@ -1,8 +1,9 @@
 """A machine learnt by what is heard of it, block by block, and what it is taught later; on the shipped network."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,9 +24,11 @@ from edge.detector import Detector, Judge, Lesson, Line, enroll_windows, teach
 from edge.ear import Samples
 from edge.errors import EarshotError
 from edge.judge import Event
-from edge.memory import EpisodeNumbers, Episodes, Notes
+from edge.memory import EpisodeNumbers, Episodes, Flag, History, Notes
+from edge.memory.books import Annals
+from edge.memory.minute import layout_of
 from edge.source import Block, Pickup
-from tests.conftest import DEMO
+from tests.conftest import DEMO, Ran
 
 RATE_HZ = 16_000
 BASE = detectors.read(DEMO / "detector")
@@ -240,38 +243,158 @@ def test_what_was_heard_is_kept_by_who_stops_and_forgotten_by_who_discards(
     assert (tmp_path / "pump.heard").exists() == (stage == "stopped")
 
 
+class Class:
+    """The school of a daemon that hears one source, `fan`; what it listens to is handed over by hand."""
+
+    def __init__(self, folder: Path, in_force: Detector = BASE) -> None:
+        path = folder / "config.yaml"
+        path.write_text(
+            f"state_directory: state\nsources: [{{name: fan, type: stdin, detector: {DEMO / 'detector'}}}]\n"
+        )
+        self.config, self.configured, self.reloads = load(path), {DEMO / "detector": BASE}, list[str]()
+        self.listener = SimpleNamespace(name="fan", overhear=None)
+        self.history = History(self.config.memory, folder / "state" / "history", min_free_megabytes=0)
+        self.school = School(
+            self.config,
+            self.configured,
+            {"fan": in_force},
+            [cast("Any", self.listener)],
+            on_learnt=lambda: self.reloads.append("anew"),
+            history=self.history,
+        )
+
+    def learnt(self, configured: Detector = BASE) -> Mapping[str, Detector]:
+        known = {DEMO / "detector": configured}
+        return learnt_detectors(self.config, known, lambda paths: {path: detectors.read(path) for path in paths})
+
+    def hear(self, sound: Samples) -> None:
+        """Live sound comes no faster than it is worked on."""
+        proposal = self.school.proposal("fan")
+        assert isinstance(proposal, Teaching)
+        for block in blocks(sound):
+            self.listener.overhear(block)
+            wait_for(lambda: proposal.waiting_blocks < 100)
+        wait_for(lambda: proposal.waiting_blocks == 0)
+
+    def remember(self, sound: Samples, detector: Detector = BASE) -> None:
+        """Write down a window of sound for each minute of a night that began at 1e9 s; windows do not overlap."""
+        line, model = Line(detector, detector.section(None)), detector.model
+        readings = [reading for block in blocks(sound) for reading in line.feed(block.samples)]
+        window = {"embedding": (model.embedding_dim,), "texture": (model.texture_shape[0] * model.texture_shape[1],)}
+        shapes = {**window, "logits": (model.n_classes,), "bands": (4, model.n_mels)}
+        about = {"network": detector.card.files["model.onnx"], "detector": detector.sha256}
+        layout = layout_of(shapes, about, n_averages=1, days=1)
+        kept = [each.measured for each in readings[:: BASE.plan.window_hops] if each.measured is not None]
+        rows = layout.empty(len(kept))
+        rows["flags"], rows["boot"] = Flag.TRUSTED | Flag.SYNCED, 1
+        rows["unix"] = rows["monotonic"] = 1e9 + 60.0 * np.arange(len(kept))
+        for row, measured in zip(rows, kept, strict=True):
+            row["texture"], row["bands"] = measured.texture, measured.bands
+        Annals(self.history.folder, "fan", layout).append(rows)
+
+
 def test_a_running_daemon_is_taught_and_judges_by_it_when_it_is_accepted(tmp_path: Path) -> None:
-    config_path = tmp_path / "config.yaml"
-    config_path.write_text(
-        f"state_directory: state\nsources: [{{name: fan, type: stdin, detector: {DEMO / 'detector'}}}]\n"
-    )
-    config, configured, reloads = load(config_path), {DEMO / "detector": BASE}, list[str]()
-    listener = SimpleNamespace(name="fan", overhear=None)
-    school = School(
-        config, configured, {"fan": BASE}, [cast("Any", listener)], on_learnt=lambda: reloads.append("anew")
-    )
+    own = Class(tmp_path)
     with pytest.raises(EarshotError, match="expected one of fan"):
-        school.enrol("pump")
-    assert not school.goes_on("fan")
-    teaching = school.enrol("fan", minutes=5)
+        own.school.enrol("pump")
+    with pytest.raises(EarshotError, match="expected the machine itself to be learnt first"):
+        own.school.enrol("fan", minutes=5, condition="winter")
+    assert not own.school.goes_on("fan")
+    teaching = own.school.enrol("fan", minutes=5)
     with pytest.raises(EarshotError, match="stop it first"):
-        school.enrol("fan")
+        own.school.enrol("fan")
     with pytest.raises(EarshotError, match="expected it to have learnt something"):
         teaching.accept()
-    for block in blocks(machine(5.5, seed=1)):
-        listener.overhear(block)
-        wait_for(lambda: teaching.waiting_blocks < 100)  # live sound comes no faster than it is worked on
+    own.hear(machine(5.5, seed=1))
     wait_for(lambda: teaching.progress()["stage"] in ("learnt", "refused"))
     told = teaching.progress()
     assert told["stage"] == "learnt", told
     assert told["result"]["conditions"] == ["source"]
-    assert reloads == []
-    assert school.goes_on("fan")  # whatever happens before it is accepted
-    teaching.accept()
-    assert not school.goes_on("fan")
-    assert reloads == ["anew"]
-    learnt = learnt_detectors(config, configured, lambda paths: {path: detectors.read(path) for path in paths})
-    assert learnt["fan"].card.name == "fan"
-    another = {DEMO / "detector": replace(BASE, sha256="another")}
-    assert learnt_detectors(config, another, lambda paths: {path: detectors.read(path) for path in paths}) == {}
-    school.close()
+    assert own.reloads == []
+    assert own.school.goes_on("fan")  # whatever happens before it is accepted
+    own.school.tell("fan", "accept")
+    assert not own.school.goes_on("fan")
+    assert own.reloads == ["anew"]
+    learnt = own.learnt()["fan"]
+    assert learnt.card.name == "fan"
+    assert BASE.is_example
+    assert not learnt.is_example
+    assert own.learnt(replace(BASE, sha256="another")) == {}
+    own.school.close()
+
+
+@pytest.mark.parametrize(("word", "goes_on"), [(None, True), ("stop", False), ("discard", False)])
+def test_an_enrolment_outlives_a_reload_unless_a_person_has_ended_it(
+    tmp_path: Path, word: str | None, goes_on: bool
+) -> None:
+    first = Class(tmp_path)
+    first.school.enrol("fan", minutes=7)
+    first.hear(machine(1, seed=1))
+    if word is not None:
+        first.school.tell("fan", word)
+    first.school.close()  # as at a reload, when settings are saved
+
+    second = Class(tmp_path)
+    second.school.resume()
+    proposal = second.school.proposal("fan")
+    assert (proposal is not None) == goes_on
+    if proposal is not None:
+        second.hear(machine(0.5, seed=2))
+        told = proposal.progress()
+        assert told["running_minutes"] + told["missing_minutes"] == pytest.approx(7, abs=0.05)
+        assert told["running_minutes"] > 0.8
+    second.school.close()
+
+
+def test_a_night_that_was_normal_is_learnt_beside_what_is_known_and_a_fault_is_not(
+    pump: Detector, tmp_path: Path
+) -> None:
+    own = Class(tmp_path, in_force=pump)
+    night = machine(4, seed=7, colour=0.6)
+    assert alarms(pump, night)
+    own.remember(night, pump)
+    with pytest.raises(EarshotError, match="nothing to learn from is remembered"):
+        own.school.relearn("fan", (0.0, 1e9 - 1))
+    with pytest.raises(EarshotError, match="5 minutes of the running machine are remembered: expected 12"):
+        own.school.relearn("fan", (1e9 - 1, 1e9 + 270))
+    proposal = own.school.relearn("fan", (1e9 - 1, 1e9 + 3600))
+    wait_for(lambda: proposal.progress()["stage"] != "learning")
+    told = proposal.progress()
+    assert told["stage"] == "learnt", told
+    assert [each[:5] for each in told["result"]["conditions"]] == ["sourc", "2001-"]
+    assert own.learnt() == {}
+    own.school.tell("fan", "accept")
+    taught = own.learnt()["fan"]
+    assert is_heard(taught, 8, 0.6)
+    assert is_heard(taught, 2, 0.9)
+
+
+def test_a_machine_that_nobody_has_taught_is_learnt_from_what_is_remembered_alone(tmp_path: Path) -> None:
+    own = Class(tmp_path)
+    own.remember(machine(6, seed=1))
+    proposal = own.school.relearn("fan", (1e9 - 1, 1e9 + 3600))
+    wait_for(lambda: proposal.progress()["stage"] != "learning")
+    assert proposal.progress()["result"]["conditions"] == ["source"]
+    own.school.tell("fan", "accept")
+    assert own.learnt()["fan"].section(None).card.machine == "fan"
+    assert is_heard(own.learnt()["fan"], 2, 0.9)
+
+
+def test_what_another_network_has_measured_teaches_nothing(pump: Detector, tmp_path: Path) -> None:
+    other = replace(pump, card=pump.card.model_copy(update={"files": {**pump.card.files, "model.onnx": "another"}}))
+    own = Class(tmp_path, in_force=pump)
+    own.remember(machine(3, seed=1), other)
+    with pytest.raises(EarshotError, match="another network"):
+        own.school.relearn("fan", (1e9 - 1, 1e9 + 3600))
+
+
+def test_a_night_is_learnt_by_the_command_too(pump: Detector, tmp_path: Path, earshot: Callable[..., Ran]) -> None:
+    own = Class(tmp_path, in_force=pump)
+    own.remember(machine(4, seed=7, colour=0.6), pump)
+    when = [datetime.fromtimestamp(1e9 + seconds).strftime("%Y-%m-%dT%H:%M") for seconds in (-60, 3600)]
+    where = ["--config", tmp_path / "config.yaml", "--source", "fan", "--detector", pump.path]
+    stretch = ["--since", when[0], "--until", when[1]]
+    ran = earshot("enroll", "fan", "--relearn", *stretch, *where, "--output", tmp_path / "taught")
+    assert ran.code == 0, ran.stderr
+    assert is_heard(detectors.read(tmp_path / "taught"), 8, 0.6)
+    assert "--since" in earshot("enroll", "fan", "--relearn", "--until", when[1], *where).stderr

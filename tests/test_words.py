@@ -74,6 +74,7 @@ def health(provisional: Provisional | None) -> dict[str, Any]:
         defects={},
         mqtt={"queued": 0, "dropped": 0},
         clips={"state": "off", "bytes": 0, "lost": 0},
+        drift={"pump": {"score": {"per_week": 0.02, "low": 0.01, "high": 0.03, "days": 40}}},
     )
 
 

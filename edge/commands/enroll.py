@@ -3,7 +3,9 @@
 import json
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -16,7 +18,7 @@ from edge.commands.options import (
     pickup_options,
 )
 from edge.config import load
-from edge.daemon import Enrolment, called_normal, conditions_of
+from edge.daemon import Enrolment, called_normal, conditions_of, in_stretch, learn, pickup_of
 from edge.detector import (
     Detector,
     Promise,
@@ -33,7 +35,10 @@ from edge.detector import (
     would_hear_text,
 )
 from edge.errors import EarshotError, shown
+from edge.memory import read_books
 from edge.source import Pickup, find_audio
+
+TIMES: Final = ("%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 
 
 @click.command("enroll", short_help="Learn a machine from its normal sound.")
@@ -42,8 +47,12 @@ from edge.source import Pickup, find_audio
 @click.option("--device", help="A microphone, as `device` of a config names it, instead of recordings.")
 @click.option("--source", "source", help="A source of --config, instead of recordings.")
 @click.option(
-    "--relearn", is_flag=True, help="Learn the episodes of --source that a person called normal; nothing else."
+    "--relearn",
+    is_flag=True,
+    help="Learn what --source remembers as normal: from --since to --until, or the episodes that a person called so.",
 )
+@click.option("--since", type=click.DateTime(TIMES), help="Of --relearn: from when on, in local time.")
+@click.option("--until", type=click.DateTime(TIMES), help="Of --relearn: until when.  [default: now]")
 @click.option("--minutes", type=float, help="Of the running machine to listen to.  [default: 30; 5 for a domain]")
 @click.option(
     "--domain",
@@ -74,6 +83,8 @@ def command(
     device: str | None,
     source: str | None,
     relearn: bool,
+    since: datetime | None,
+    until: datetime | None,
     minutes: float | None,
     domain: str | None,
     condition: str | None,
@@ -91,7 +102,8 @@ def command(
     Of recordings (--from), of a source of a configuration (--config --source), or else of a microphone, the default
     one or --device: it is checked first, and what was heard is kept as numbers beside OUTPUT, so that the next call
     goes on where this one was stopped. With --domain target NAME is the machine of the detector, which learns another
-    condition. What a person called normal on the page is learnt with --relearn, and by each enrolment in the daemon.
+    condition. What a person called normal on the page is learnt with --relearn, and by each enrolment in the daemon;
+    with --since, a night that was normal is learnt from what the daemon remembers of it.
 
     Recordings whose names or folders call them a fault or a test are left out, and several machines are not learned as
     one, unless --all is given. The detector remembers channel and gain.
@@ -103,12 +115,12 @@ def command(
     base = detectors.read(detector_path)
     verify(base)
     added = _condition(base, name, domain, condition)
-    if output is None and added is None and not relearn:
+    if output is None and added is None and (base.is_example or not relearn):
         raise click.UsageError("--output is missing: expected the folder to write")
     output = output or detector_path
     promise = Promise(base.card.false_alarm_rate, false_alarms_per_week, event_settings(config_path))
     if relearn:
-        made = _relearnt(base, config_path, source, output, promise)
+        made = _relearnt(base, name, config_path, source, _stretch(since, until), output, promise)
     elif folder is not None:
         recordings = find_audio(folder) if take_all else _normal(folder)
         if added is None:
@@ -159,14 +171,39 @@ def _taught(
     return teach(base, [(condition, windows)], output, promise, sound)
 
 
-def _relearnt(base: Detector, config_path: Path | None, source: str | None, output: Path, promise: Promise) -> Detector:
+def _stretch(since: datetime | None, until: datetime | None) -> tuple[float, float] | None:
+    """Return from when to when, UNIX seconds."""
+    if since is None:
+        if until is not None:
+            raise click.UsageError("--until: expected --since with it")
+        return None
+    end = datetime.now(UTC) if until is None else until.astimezone()
+    return since.astimezone().timestamp(), end.timestamp()
+
+
+def _relearnt(
+    base: Detector,
+    name: str,
+    config_path: Path | None,
+    source: str | None,
+    stretch: tuple[float, float] | None,
+    output: Path,
+    promise: Promise,
+) -> Detector:
     if config_path is None or source is None:
-        raise click.UsageError("--relearn: expected --config and --source, whose episodes are meant")
-    state = load(config_path).state_path
-    normal = called_normal(state, source, base) if state else []
+        raise click.UsageError("--relearn: expected --config and --source, whose memory is meant")
+    config = load(config_path)
+    settings = next((each for each in config.sources if each.name == source), None)
+    if config.state_path is None or settings is None:
+        names = ", ".join(each.name for each in config.sources)
+        raise EarshotError(f"{config_path}: {source}: expected a state_directory, and one of {names}")
+    if stretch is None:
+        normal = called_normal(config.state_path, source, base)
+    else:
+        normal = in_stretch(read_books(config.state_path / "history", source), *stretch, base)
     if not normal:
         raise EarshotError(f"{source}: no episode was called normal since: expected one, of this network")
-    return teach(base, normal, output, promise)
+    return learn(base, name, normal, output, promise, pickup_of(settings))
 
 
 def _tell(made: Detector, output: Path, false_alarms_per_week: float | None, as_json: bool) -> None:

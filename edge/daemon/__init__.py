@@ -9,12 +9,10 @@
     hearing      its sound, judged
     telling      what happened, told
     asked        what people ask of it, until its next sound
-<<<<<<< HEAD
-    school       what a person has sources learn: each a `teaching`, with an enrolment (`enrolling`); `in_force` finds
-                 what was learnt
-=======
+    school       what a person has sources learn, each a `proposal`: a `teaching`, with an enrolment (`enrolling`), or a
+                 `relearning` from what is remembered (`hindsight`); `in_force` finds what was learnt
+    trends       how a source changes over weeks
     shown        what the page is shown of it; `paging`: the page, and what it may ask
->>>>>>> main
 
 `happening` and `payloads` are what they give each other and the world. `notify` talks to systemd, and `allocator` keeps
 the heap small.
@@ -22,6 +20,7 @@ the heap small.
 
 from edge.daemon.allocator import keep_freed_memory, keep_one_small_heap
 from edge.daemon.enrolling import Enrolment, conditions_of, record_of
+from edge.daemon.hindsight import in_stretch, learn
 from edge.daemon.opening import openers, pickup_of
 from edge.daemon.payloads import Record
 from edge.daemon.recorder import called_normal
@@ -33,8 +32,10 @@ __all__ = [
     "Service",
     "called_normal",
     "conditions_of",
+    "in_stretch",
     "keep_freed_memory",
     "keep_one_small_heap",
+    "learn",
     "openers",
     "pickup_of",
     "record_of",

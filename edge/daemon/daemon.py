@@ -34,6 +34,7 @@ from edge.daemon.paging import Paging
 from edge.daemon.payloads import Record
 from edge.daemon.school import School
 from edge.daemon.shared import Shared
+from edge.daemon.trends import Trends
 from edge.daemon.wellbeing import Wellbeing
 from edge.detector import Detector
 from edge.errors import ConfigError, EarshotError
@@ -89,7 +90,8 @@ class Daemon:
             for source in config.sources
         ]
         self._wellbeing = Wellbeing(config.node_name, self._shared, self._listeners)
-        self.school = School(config, detectors, judged_by, self._listeners, on_reload or (lambda: None))
+        history, on_learnt = self._shared.history, on_reload or (lambda: None)
+        self.school = School(config, detectors, judged_by, self._listeners, on_learnt, history)
 
     @property
     def config(self) -> Config:
@@ -115,6 +117,7 @@ class Daemon:
             # Neither for a microphone nor for the broker: each may come back tomorrow, and boot must not wait for it.
             notify(READY)
             server = self._serve_metrics()  # late: it asks DNS for our name, which may take its time
+            self.school.resume()
             self._paging.open()
             self._watch(threads, until, on_tick)
         finally:
@@ -196,6 +199,11 @@ class Daemon:
     def history(self) -> History | None:
         """What is remembered of them."""
         return self._shared.history
+
+    @property
+    def trends(self) -> Trends:
+        """How they change over weeks."""
+        return self._shared.trends
 
     @property
     def broker(self) -> Record:

@@ -140,8 +140,10 @@ def record_of(progress: Progress) -> Record:
 def conditions_of(base: Detector, wanted: str) -> str:
     """Return the name of a condition that is to be added: as it is wanted, or with a number behind it.
 
-    Raises EarshotError if `base` knows no machine, or several.
+    Raises EarshotError if `base` knows no machine that is there, or several.
     """
+    if base.is_example:
+        raise EarshotError(f"{base.path}: an example: expected the machine itself to be learnt first")
     if len(base.sections) != 1:
         raise EarshotError(
             f"{base.path}: {len(base.sections)} machines: expected the detector of one, as `enroll` made it"

@@ -16,7 +16,7 @@ from edge.detector import Reading
 from edge.judge import Event, Provisional
 from edge.voice import Command
 
-Status = Literal["waiting", "filling", "listening", "degraded", "lost"]
+Status = Literal["waiting", "filling", "untaught", "listening", "degraded", "lost"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,12 @@ class Standing:
     @property
     def hears(self) -> bool:
         """Whether sound comes, to be trusted or not."""
-        return self.status in ("filling", "listening", "degraded")
+        return self.status not in ("waiting", "lost")
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether windows have scores that can be trusted, whatever they are held against."""
+        return self.status in ("untaught", "listening")
 
     def __str__(self) -> str:
         return f"{self.status} ({self.reason})" if self.reason else self.status

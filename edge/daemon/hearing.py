@@ -7,6 +7,7 @@ reported by itself, and is never an anomaly.
 import math
 import time
 from collections.abc import Sequence
+from typing import Final
 
 from edge.config import Config, FolderSettings, MicrophoneSettings, SourceSettings
 from edge.daemon.happening import Happening, Moment, Standing
@@ -15,6 +16,8 @@ from edge.detector import KEEPS_SECONDS, Detector, Explaining, Judge, Line, Read
 from edge.judge import SensorHealth
 from edge.source import SAMPLE_RATE_HZ, Block, Samples
 from edge.voice import Acknowledge, Command, Shelve, Stopwatch, Threshold
+
+UNTAUGHT: Final = "not taught yet: it has never sounded like the example that it is judged by, so there is no alarm"
 
 
 class Hearing:
@@ -31,6 +34,9 @@ class Hearing:
         # What is heard over and over is no new sound to learn from.
         repeats = isinstance(settings, FolderSettings) and settings.loop
         self.judge = Judge(config.event, detector, section, learns=not repeats)
+        # To the example that comes with Earshot, of a simulated pump, each machine of this world sounds wrong. What was
+        # enrolled knows its machine, which may be faulty from the first minute on; so may what is played or piped.
+        self._is_known = not (detector.is_example and isinstance(settings, MicrophoneSettings))
         self.stopwatch = Stopwatch()
         self._settings = settings
         keeps = config.evidence.privacy != "off"
@@ -120,14 +126,23 @@ class Hearing:
         heard_seconds = reading.end_sample / SAMPLE_RATE_HZ
         heard_until = heard_from + heard_seconds
         score = self.judge.score_of(reading)
-        fault = reading.fault or self._sensor.level(reading.band_level)
+        fault = reading.fault
+        if score is not None and self._recognizes(score):
+            fault = fault or self._sensor.level(reading.band_level)
         happened: list[Happening]
         if score is None or fault is not None:
             happened = self._distrust(fault)
+        elif not self._is_known:
+            happened = [Standing("untaught", UNTAUGHT)]
         else:
             events = self._explaining.explain(reading, self.judge.hear(reading, heard_until))
             happened = [Standing("listening"), *events]
         return [*happened, self._moment(heard_until, heard_seconds, reading, score)]
+
+    def _recognizes(self, score: float) -> bool:
+        """Return whether this is the machine that the detector knows: it has sounded like it, now or once before."""
+        self._is_known = self._is_known or score <= self.judge.threshold
+        return self._is_known
 
     def _moment(
         self,
@@ -147,7 +162,7 @@ class Hearing:
             shelved_until=shelved_until if shelved_until > now else None,
             recording=self._recording,
             evidence=self.judge.evidence,
-            provisional=self.judge.provisional,
+            provisional=self.judge.provisional if self._is_known else None,
             reading=reading,
             score=score,
             rarity=self.judge.rarity,

@@ -181,7 +181,7 @@ class Listener:
     def progress(self) -> Progress:
         """How far it has come, for the watchdog."""
         standing = self.standing
-        judged = standing.status == "listening"
+        judged = standing.is_scored
         return Progress(self._tally.samples, self._tally.hops, heard=standing.hears, judged=judged)
 
     @property
@@ -193,7 +193,7 @@ class Listener:
         """Return what Prometheus is told."""
         now, standing, microphone = self._tally, self.standing, self._source.microphone
         latest, reading = now.latest, now.latest.reading if now.latest else None
-        judged = latest if standing.status == "listening" else None
+        judged = latest if standing.is_scored else None
         provisional = self._hearing.judge.provisional
         return SourceSnapshot(
             name=self.name,

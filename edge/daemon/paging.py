@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edge.config import Config
 from edge.daemon.payloads import Record
 from edge.daemon.recorder import LIST_FOLDER
+from edge.daemon.trends import Trends, drift_of
 from edge.errors import EarshotError
 from edge.memory import Episodes, History, Notes
 from edge.page import ChoiceFile, Choices, Page, chosen
@@ -28,6 +29,8 @@ class _Daemon(Protocol):
     def listeners(self) -> Sequence["Listener"]: ...
     @property
     def history(self) -> History | None: ...
+    @property
+    def trends(self) -> Trends: ...
     @property
     def school(self) -> "School": ...
     @property
@@ -121,6 +124,11 @@ class FrontDesk:
         history = self._daemon.history
         return {name: np.zeros(0) for name in ("time", *names)} if history is None else history.series(source, names)
 
+    def days(self, source: str) -> tuple[Mapping[str, NDArray[np.float64]], Record]:
+        """Return the days that are remembered of a source, and what changes over them by more than noise."""
+        days = self._daemon.trends.days(source)
+        return days, drift_of(days)
+
     def alarms(self, source: str, threshold: float, since: float) -> list[tuple[float, float]]:
         """Return from when to when another threshold would have alarmed since then."""
         found = self._of(source).alarms(threshold, since)
@@ -130,26 +138,21 @@ class FrontDesk:
         """Begin to learn a machine. Raises EarshotError where that cannot be."""
         self._daemon.school.enrol(source, minutes=minutes, condition=condition)
 
+    def relearn(self, source: str, stretch: tuple[float, float] | None) -> None:
+        """Learn from what is remembered. Raises EarshotError where that cannot be."""
+        self._daemon.school.relearn(source, stretch)
+
     def taught(self, source: str) -> Record | None:
         """Return how far that has come."""
         school = self._daemon.school
-        teaching = school.teaching(source)
-        if teaching is None:  # of an earlier daemon's, it is known only that there was one
+        proposal = school.proposal(source)
+        if proposal is None:  # of an earlier daemon's, it is known only that there was one
             return {"stage": "stopped"} if school.goes_on(source) else None
-        return teaching.progress()
+        return proposal.progress()
 
     def tell_teacher(self, source: str, word: str) -> None:
         """Say something to it. Raises EarshotError where that means nothing."""
-        teaching = self._daemon.school.teaching(source)
-        if teaching is None:
-            raise EarshotError(f"{source}: nothing is being learnt")
-        words = {
-            "enough": teaching.enough,
-            "accept": teaching.accept,
-            "stop": teaching.stop,
-            "discard": teaching.discard,
-        }
-        words[word]()
+        self._daemon.school.tell(source, word)
 
     def configuration(self) -> Record:
         """Return the configuration as plain values."""

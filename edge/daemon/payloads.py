@@ -133,9 +133,11 @@ def health_of(
     mqtt: Mapping[str, object],
     clips: Mapping[str, object],
     notify: Mapping[str, object] | None = None,
+    drift: Mapping[str, object] | None = None,
 ) -> Record:
     """Return the payload of schemas/health.json, said at `unix_seconds`. mqtt, clips, notify: their figures.
 
+    drift: of those sources that do, what changes over weeks.
     defects: why those sources are lost that have failed, by name.
     commanded, judging: of each source; evidence, and how far its machine is known, as in `Moment`.
     """
@@ -157,6 +159,7 @@ def health_of(
         },
         "judging": {name: _judging_of(*each) for name, each in judging.items()},
         "defects": dict(defects),
+        **({"drift": dict(drift)} if drift else {}),
         "mqtt": mqtt,
         **({"notify": notify} if notify is not None else {}),
         "clips": clips,

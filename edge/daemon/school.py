@@ -1,27 +1,42 @@
-"""What a person has the sources of a running daemon learn: one enrolment a source at most. Called by the page.
+"""What a person has the sources of a running daemon learn: one proposal a source at most. Called by the page.
+
+    enrol     from what a source hears from now on: a `teaching`
+    relearn   from what is remembered: a stretch of it, or the episodes that were called normal
 
 Never by MQTT: who may write to a topic must not be able to teach a fault.
 """
 
+import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from edge.config import Config, SourceSettings
 from edge.daemon.enrolling import Enrolment, conditions_of
+from edge.daemon.hindsight import Normal, in_stretch, learn
 from edge.daemon.in_force import IN_PLACE_OF, learnt_path
 from edge.daemon.listener import Listener
 from edge.daemon.opening import pickup_of
+from edge.daemon.proposal import Proposal
 from edge.daemon.recorder import called_normal
-from edge.daemon.teaching import Teaching, result_of
-from edge.detector import Detector, Promise, teach
+from edge.daemon.relearning import Relearning
+from edge.daemon.teaching import Teaching
+from edge.detector import Detector, Promise
 from edge.errors import EarshotError
+from edge.memory import History, Notes
+
+log = logging.getLogger(__name__)
 
 DEFAULT_MINUTES: Final = 30.0
+NOTES_FOLDER: Final = "learning"
+"""In the state directory: which enrolments are going on, so that a reload or a power cut ends none."""
+
+CLOSE_SECONDS: Final = 1.0
 
 
 class School:
-    """The enrolments of one daemon. May be called from any thread."""
+    """The proposals of one daemon. May be called from any thread."""
 
     def __init__(
         self,
@@ -30,6 +45,7 @@ class School:
         in_force: Mapping[str, Detector],
         listeners: Sequence[Listener],
         on_learnt: Callable[[], None],
+        history: History | None = None,
     ) -> None:
         """configured: detectors by the paths that the configuration names; in_force: by sources, that they use."""
         self._config = config
@@ -38,60 +54,99 @@ class School:
         self._in_force = in_force
         self._listeners = {each.name: each for each in listeners}
         self._on_learnt = on_learnt
-        self._teachings: dict[str, Teaching] = {}
+        self._history = history
+        state = config.state_path
+        self._notes = Notes(state / NOTES_FOLDER if state else None)
+        self._asking = threading.Lock()
+        self._proposals: dict[str, Proposal] = {}
+
+    def resume(self) -> None:
+        """Go on with the enrolments that nobody has ended; where that cannot be, the log says so."""
+        for source in self._sources:
+            note = self._notes.read(source) or {}
+            minutes, condition = note.get("minutes"), note.get("condition")
+            if not isinstance(minutes, int | float) or not isinstance(condition, str | None):
+                continue
+            try:
+                self.enrol(source, minutes=minutes, condition=condition)
+            except EarshotError as error:
+                log.warning("%s: learning does not go on: %s", source, error)
+                self._notes.write(source, {})
+            else:
+                log.info("%s: learning goes on where it was", source)
 
     def enrol(self, source: str, *, minutes: float = DEFAULT_MINUTES, condition: str | None = None) -> Teaching:
         """Begin to learn the machine that a source hears, or go on where that was left.
 
         condition: what to call another load, season or place of the machine that is known; it is added to what is
         known. Without, the machine is learnt anew.
-        Raises EarshotError: no such source, nowhere to write, it is at it already, or minutes that make no sense.
+        Raises EarshotError: no such source, nowhere to write, it is at it already, nothing that a condition could be
+        added to, or minutes that make no sense.
         """
         settings, state = self._settings(source), self._state()
-        before = self._teachings.get(source)
-        if before is not None and not before.is_over:
-            raise EarshotError(f"{source}: an enrolment is going on: stop it first")
-        configured = self._configured[settings.detector]
-        base = configured if condition is None else self._in_force[source]
-        final = learnt_path(state, source)
-        name = None if condition is None else conditions_of(base, condition)
-        enrolment = Enrolment(
-            base,
-            source if name is None else base.section(None).card.machine,
-            minutes=minutes,
-            kept=_heard_path(state, source),
-            pickup=pickup_of(settings),
-            condition=name,
-            promise=Promise(base.card.false_alarm_rate, event=self._config.event),
-            normal=called_normal(state, source, base),
-            notes={IN_PLACE_OF: configured.sha256},
-        )
-        teaching = Teaching(enrolment, final.with_name(f"{source}.proposed"), final, self._on_learnt)
-        self._teachings[source] = teaching
-        self._listeners[source].overhear = teaching.hear
+        with self._asking:
+            self._expect_none(source)
+            configured = self._configured[settings.detector]
+            base = configured if condition is None else self._in_force[source]
+            name = None if condition is None else conditions_of(base, condition)
+            enrolment = Enrolment(
+                base,
+                source if name is None else base.section(None).card.machine,
+                minutes=minutes,
+                kept=_heard_path(state, source),
+                pickup=pickup_of(settings),
+                condition=name,
+                promise=Promise(base.card.false_alarm_rate, event=self._config.event),
+                normal=called_normal(state, source, base),
+                notes={IN_PLACE_OF: configured.sha256},
+            )
+            teaching = Teaching(enrolment, *self._places(source), lambda: self._learnt(source))
+            self._proposals[source] = teaching
+            self._notes.write(source, {"minutes": minutes, "condition": condition})
+            self._listeners[source].overhear = teaching.hear
         return teaching
 
-    def relearn(self, source: str) -> dict[str, Any]:
-        """Learn the episodes that a person called normal since the last time, without listening; return the result.
+    def relearn(self, source: str, stretch: tuple[float, float] | None = None) -> Proposal:
+        """Learn what is remembered as normal, without listening: it takes some seconds, and waits to be accepted.
 
-        It is in force at once, the detector before is kept. Takes some seconds.
-        Raises EarshotError if no episode was called normal, or nothing can be written.
+        stretch: from when to when, UNIX seconds; None: the episodes that a person called normal since the last time.
+        Raises EarshotError: no such source, nowhere to write, it is at it already, or nothing to learn from.
         """
-        settings, state = self._settings(source), self._state()
-        base, final = self._in_force[source], learnt_path(state, source)
-        normal = called_normal(state, source, base)
-        if not normal:
-            raise EarshotError(f"{source}: no episode was called normal since: expected one, of this network")
-        promise = Promise(base.card.false_alarm_rate, base.card.false_alarms_per_week, self._config.event)
-        notes = {IN_PLACE_OF: self._configured[settings.detector].sha256}
-        made = teach(base, normal, final, promise, notes=notes)
-        self._on_learnt()
-        return result_of(made)
+        settings, state, base = self._settings(source), self._state(), self._in_force[source]
+        with self._asking:
+            self._expect_none(source)
+            normal = self._remembered(source, stretch, base) if stretch else called_normal(state, source, base)
+            if not normal:
+                raise EarshotError(f"{source}: no episode was called normal since: expected one, of this network")
+            promise = Promise(base.card.false_alarm_rate, base.card.false_alarms_per_week, self._config.event)
+            notes = {IN_PLACE_OF: self._configured[settings.detector].sha256}
 
-    def teaching(self, source: str) -> Teaching | None:
-        """Return the newest enrolment of a source, also one that has ended; None if there was none."""
+            def make(output: Path) -> Detector:
+                return learn(base, source, normal, output, promise, pickup_of(settings), notes)
+
+            proposal = Relearning(source, make, *self._places(source), lambda: self._learnt(source))
+            self._proposals[source] = proposal
+        return proposal
+
+    def tell(self, source: str, word: str) -> None:
+        """Say `enough`, `accept`, `stop` or `discard` to it. Raises EarshotError where that means nothing."""
+        proposal = self.proposal(source)
+        if proposal is None:
+            raise EarshotError(f"{source}: nothing is being learnt")
+        words = {
+            "enough": proposal.enough,
+            "accept": proposal.accept,
+            "stop": proposal.stop,
+            "discard": proposal.discard,
+        }
+        words[word]()
+        if proposal.is_over:
+            self._notes.write(source, {})
+
+    def proposal(self, source: str) -> Proposal | None:
+        """Return the newest of a source, also one that has ended; None if there was none."""
         self._settings(source)
-        return self._teachings.get(source)
+        return self._proposals.get(source)
 
     def goes_on(self, source: str) -> bool:
         """Return whether the next enrolment of a source goes on with what was heard before, in another life, too."""
@@ -99,11 +154,26 @@ class School:
         return self._config.state_path is not None and _heard_path(self._config.state_path, source).exists()
 
     def close(self) -> None:
-        """Stop every enrolment; what was heard is kept."""
-        for source, teaching in self._teachings.items():
+        """Stop every enrolment; what was heard is kept, and the next daemon goes on with it."""
+        for source, proposal in self._proposals.items():
             self._listeners[source].overhear = None
-            if not teaching.is_over:
-                teaching.stop()
+            if not proposal.is_over:
+                proposal.stop()
+        self._notes.close(CLOSE_SECONDS)
+
+    def _learnt(self, source: str) -> None:
+        self._notes.write(source, {})
+        self._on_learnt()
+
+    def _remembered(self, source: str, stretch: tuple[float, float], base: Detector) -> Normal:
+        if self._history is None:
+            raise EarshotError("memory.days is 0: expected some, for nothing is remembered")
+        return in_stretch(self._history.books(source), *stretch, base)
+
+    def _expect_none(self, source: str) -> None:
+        before = self._proposals.get(source)
+        if before is not None and not before.is_over:
+            raise EarshotError(f"{source}: something is being learnt: stop it first, or accept it, or discard it")
 
     def _settings(self, source: str) -> SourceSettings:
         if source not in self._sources:
@@ -114,6 +184,11 @@ class School:
         if self._config.state_path is None:
             raise EarshotError("state_directory is null: expected a folder, for what is learnt has to outlive us")
         return self._config.state_path
+
+    def _places(self, source: str) -> tuple[Path, Path]:
+        """Return where what was learnt is proposed, and where it is put once it is accepted."""
+        final = learnt_path(self._state(), source)
+        return final.with_name(f"{source}.proposed"), final
 
 
 def _heard_path(state: Path, source: str) -> Path:

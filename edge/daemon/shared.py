@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 
 from edge.config import Config
+from edge.daemon.trends import Trends
 from edge.daemon.turns import Turns
 from edge.memory import ClipStore, History, Notes
 from edge.voice import Command, Notifier, Publisher
@@ -19,15 +20,17 @@ CLOSE_SECONDS: Final = 4.0
 class Shared:
     """Each has a thread of its own, so that who listens waits for none of them. What is None was not asked for.
 
-    notes  what the judges have learnt
-    stop   set when all is to end
-    turns  by which the listening threads take turns to hear
+    trends  how each source changes over weeks
+    notes   what the judges have learnt
+    stop    set when all is to end
+    turns   by which the listening threads take turns to hear
     """
 
     publisher: Publisher
     notifier: Notifier | None
     clips: ClipStore | None
     history: History | None
+    trends: Trends
     notes: Notes
     stop: threading.Event
     turns: Turns = field(default_factory=Turns)
@@ -50,11 +53,15 @@ class Shared:
         if state and config.memory.days:
             floor = config.evidence.min_free_megabytes
             history = History(config.memory, state / "history", min_free_megabytes=floor)
+        trends = Trends(history.folder if history else None)
+        if history is not None:
+            history.call_after_writing(trends.look)
         return cls(
             publisher=publisher,
             notifier=Notifier(config.notify, config.node_name, state) if config.notify.url else None,
             clips=clips,
             history=history,
+            trends=trends,
             notes=Notes(state / "learnt" if state else None),
             stop=threading.Event(),
         )

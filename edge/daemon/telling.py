@@ -117,7 +117,7 @@ class Telling:
         self._provisional = moment.provisional
         if moment.reading is not None:
             self._record(payloads.reading_of(self._origin, moment, moment.reading, epoch=clock.utc(0.0)))
-        elif self.standing.status == "listening":
+        elif self.standing.is_scored:
             return  # the next window is near, and has a score
 
         now = time.monotonic()

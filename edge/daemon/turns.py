@@ -7,14 +7,14 @@ hearing; whoever wants a moment of it besides, to say that we are alive or to ma
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 AT_ONCE: Final = 2
 """One holds the interpreter, another is in a library that lets go of it."""
 
 MOST_SECONDS: Final = 1.0
-"""Nobody waits for longer: one that hangs in its turn must not hold up the others."""
+"""Nobody waits for longer: one that nobody comes out of is another's then, so that who hangs holds up no others."""
 
 
 class Turns:
@@ -23,36 +23,30 @@ class Turns:
     def __init__(self, at_once: int = AT_ONCE, most_seconds: float = MOST_SECONDS) -> None:
         """most_seconds: after which a turn is taken that nobody gave."""
         self._lock = threading.Lock()
-        self._free = at_once
+        self._at_once = self._free = at_once
         self._waiting: deque[threading.Lock] = deque()
         self._most_seconds = most_seconds
 
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Wait for a turn, and have it for as long as the context lasts."""
-        given = self._wait()
+        self._wait()
         try:
             yield
         finally:
-            if given:
-                self._give()
+            self._give()
 
-    def _wait(self) -> bool:
-        """Return once it is our turn; false where nobody gave it."""
+    def _wait(self) -> None:
         with self._lock:
             if self._free > 0:
                 self._free -= 1
-                return True
+                return
             called = threading.Lock()
             called.acquire()
             self._waiting.append(called)
-        if called.acquire(timeout=self._most_seconds):
-            return True
-        with self._lock:
-            if called in self._waiting:
+        if not called.acquire(timeout=self._most_seconds):
+            with self._lock, suppress(ValueError):  # it may have been called just now
                 self._waiting.remove(called)
-                return False
-        return True  # it was given just now
 
     def _give(self) -> None:
         """Give the turn to who has waited longest."""
@@ -60,4 +54,4 @@ class Turns:
             if self._waiting:
                 self._waiting.popleft().release()
             else:
-                self._free += 1
+                self._free = min(self._free + 1, self._at_once)

@@ -36,6 +36,7 @@ class Wellbeing:
             epoch=clock.utc(0.0),
             judging={each.name: each.judging for each in self._listeners},
             defects={each.name: each.defect for each in self._listeners if each.defect},
+            drift=self._shared.trends.now,
             mqtt=self._shared.publisher.figures,
             notify=notifier.figures if notifier else None,
             clips={

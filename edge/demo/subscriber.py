@@ -72,7 +72,7 @@ def _state(state: dict[str, Any]) -> str:
     filled = min(BAR_CHARACTERS, round(BAR_CHARACTERS * state["score"] / (2 * state["threshold"])))
     bar = "#" * filled + "." * (BAR_CHARACTERS - filled)
     bar = bar[: BAR_CHARACTERS // 2] + "|" + bar[BAR_CHARACTERS // 2 :]
-    alarm = "  ANOMALY" if state["episode"] else ""
+    alarm = "  ANOMALY" if state["episode"] else "  not taught yet" if state["status"] == "untaught" else ""
     known = state.get("provisional")
     provisional = f", {provisional_in_words(known['hours'], known['of'])}" if known else ""
     score = f"score {state['score']:6.2f} of {state['threshold']:.2f}"

@@ -19,7 +19,7 @@
 from edge.detector import folder
 from edge.detector.archive import BLOCK_SAMPLES, FileScore, judge_file, readings_of, score_file, score_through
 from edge.detector.card import Card, SectionCard
-from edge.detector.conditions import next_condition, shortest, teach
+from edge.detector.conditions import LEAST_WINDOWS, next_condition, shortest, teach
 from edge.detector.enrolment import (
     NETWORK_HEADING,
     Promise,
@@ -29,7 +29,7 @@ from edge.detector.enrolment import (
     weekly_text,
 )
 from edge.detector.explaining import KEEPS_SECONDS, Explaining
-from edge.detector.folder import Detector, file_sha256, put_in_place, read, write
+from edge.detector.folder import EXAMPLE, Detector, file_sha256, put_in_place, read, write
 from edge.detector.golden import golden_scores, verify
 from edge.detector.judge import Judge
 from edge.detector.lesson import LEAST_CONDITION_MINUTES, LEAST_MINUTES, MOST_MINUTES, Lesson, Progress
@@ -52,9 +52,11 @@ from edge.detector.trial import Trials
 
 __all__ = [
     "BLOCK_SAMPLES",
+    "EXAMPLE",
     "KEEPS_SECONDS",
     "LEAST_CONDITION_MINUTES",
     "LEAST_MINUTES",
+    "LEAST_WINDOWS",
     "MOST_MINUTES",
     "NETWORK_HEADING",
     "Card",

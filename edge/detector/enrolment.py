@@ -169,18 +169,19 @@ def enroll(
     pickup: Pickup = AS_IT_IS,
     *,
     limits: bool = False,
+    notes: Mapping[str, object] | None = None,
 ) -> Detector:
     """Write a new detector for machine `name`, from its normal recordings and the network of `base`.
 
     promise: what its threshold is to keep; else the rate a window of `base`.
     pickup: channel and gain of the recordings, which the detector remembers.
     limits: find out what it would hear, too, which takes some seconds.
+    notes: what its card says besides of how it was made.
     Raises EarshotError that says how much sound there must be.
     """
     windows = measure_normal(base.ear(), [recording_of(path, pickup) for path in recordings])
-    return enroll_windows(
-        name, windows, base, output, promise, pickup, Recordings(recordings, pickup) if limits else None
-    )
+    sound = Recordings(recordings, pickup) if limits else None
+    return enroll_windows(name, windows, base, output, promise, pickup, sound, notes=notes)
 
 
 def enroll_windows(

@@ -47,6 +47,9 @@ MOST_BYTES: Final = {
     "scorer.npz": MOST_ARRAYS_BYTES,
 }
 NORMAL: Final = "normal.npz"
+EXAMPLE: Final = "example"
+"""In the `training` of a card: true of what comes with Earshot."""
+
 MOST_OTHER_BYTES: Final = 16 << 20
 NEEDED: Final = ("MODEL_CARD.md", "golden.flac", "model.onnx", "scorer.npz")
 """What each folder holds beside `detector.json`, which has their check sums."""
@@ -79,6 +82,11 @@ class Detector:
         if type(channel) is not int or not isinstance(gain_db, int | float):
             return None
         return Pickup(channel, float(gain_db))
+
+    @property
+    def is_example(self) -> bool:
+        """Whether it is of a machine that nobody has, to show what a detector is: its card says so."""
+        return self.card.training.get(EXAMPLE) is True
 
     def mismatch(self, pickup: Pickup) -> str | None:
         """Say in what `pickup` is not that which it was made with; None where it is, or nobody knows."""

@@ -2,14 +2,15 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from edge.config import EventSettings
 from edge.detector.folder import Detector
 from edge.detector.line import Reading
 from edge.detector.sections import Section
-from edge.ear import Frontend
+from edge.ear import FloatArray, Frontend
 from edge.errors import ConfigError
 from edge.judge import (
     Band,
@@ -156,18 +157,16 @@ class Judge:
         score = self.score_of(reading)
         if score is None:
             return self.interrupt("source_lost")
-        normal = self._statistics.nearest_normal(reading.band_level)
-        bands = moved_bands(reading.band_level, normal, self._statistics.band_deviation, self._edges_hz)
-        return self.weigh(score, time, bands)
+        return self.weigh(score, time, partial(self._moved, reading.band_level))
 
-    def weigh(self, score: float, time: float, bands: Sequence[Band] = ()) -> list[Event]:
-        """Take the score of the window that ends at `time`, and what moved in it; return what happened."""
+    def weigh(self, score: float, time: float, moved: Callable[[], Sequence[Band]] = tuple) -> list[Event]:
+        """Take the score of the window that ends at `time`; return what happened. moved: asked for what moved in it."""
         log_of_it = float(log_score(score, self.score_name))
         if time < self._shelved_until:
             self._events.pass_over(time, log_of_it)
             self._doubt()
             return []
-        events = self._events.step(time, score, log_of_it, bands)
+        events = self._events.step(time, score, log_of_it, moved)
         self._learn(log_of_it, events)
         return events
 
@@ -200,6 +199,10 @@ class Judge:
     def shelved_until(self) -> float:
         """Until when no episode opens; minus infinity where it never was shelved."""
         return self._shelved_until
+
+    def _moved(self, level_db: FloatArray) -> list[Band]:
+        own = self._statistics
+        return moved_bands(level_db, own.nearest_normal(level_db), own.band_deviation, self._edges_hz)
 
     def _learn(self, log_of_it: float, events: Sequence[Event]) -> None:
         """Let a window teach what is ordinary, if it is.

@@ -11,7 +11,7 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -47,6 +47,7 @@ class History:
         self.lost_minutes = 0
         self._floor_bytes = min_free_megabytes * MEGABYTE
         self._fails = False
+        self._written: Callable[[str], None] = lambda _: None
         self._diaries: list[Diary] = []
         self._writing = threading.Lock()
         self._queue: queue.SimpleQueue[Diary | None] = queue.SimpleQueue()
@@ -95,6 +96,10 @@ class History:
         """Return columns of a source's minutes, and their `time`, `flags` and `number`. Reads the disk."""
         return series(self.books(source, (*WHEN, *names)), names)
 
+    def call_after_writing(self, call: Callable[[str], None]) -> None:
+        """Have this called with the name of a source whose minutes were written, in the thread that writes."""
+        self._written = call
+
     def due(self, diary: "Diary") -> None:
         """A batch of a diary is to be written."""
         self._queue.put(diary)
@@ -106,6 +111,7 @@ class History:
                 own = annals.setdefault(diary.source, Annals(self.folder, diary.source, diary.layout))
                 with self._writing:
                     self._keep(own, diary)
+                self._written(diary.source)
             except Exception:  # the next batch is worth as much as this one
                 log.exception("%s: %s: a defect of ours", self.folder, diary.source)
 

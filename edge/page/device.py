@@ -31,11 +31,18 @@ class Device(Protocol):
     def minutes(self, source: str, names: Sequence[str]) -> Mapping[str, NDArray[np.float64]]:
         """Return columns of what is remembered of a source, (n,) each, and their `time`. Reads the disk."""
 
+    def days(self, source: str) -> tuple[Mapping[str, NDArray[np.float64]], Record]:
+        """Return `time`, `score` and `level` of each day of the last year that was heard, (n,) each, and what of them
+        drifts: by how much a week (`per_week`), from `low` to `high`, over how many `days`. Reads the disk."""
+
     def alarms(self, source: str, threshold: float, since: float) -> list[tuple[float, float]]:
         """Return from when to when another threshold would have alarmed since then, UNIX seconds. Reads the disk."""
 
     def teach(self, source: str, minutes: float, condition: str | None) -> None:
         """Begin to learn a machine from what its source hears. Raises EarshotError where that cannot be."""
+
+    def relearn(self, source: str, stretch: tuple[float, float] | None) -> None:
+        """Begin to learn a stretch of what is remembered (UNIX seconds), or what was called normal. As `teach`."""
 
     def taught(self, source: str) -> Record | None:
         """Return how far that has come, by its `stage` at least; None where nothing was begun."""

@@ -1,4 +1,10 @@
-"""The view `enrolment`: a machine learnt from its own microphone, while it is heard anyway."""
+"""The view `enrolment`: a machine learnt from its own microphone, while it is heard anyway, or from what is remembered.
+
+Whoever asks has passed the gate: with the password, and from our own page.
+"""
+
+import math
+from typing import Any, Final
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -7,6 +13,9 @@ from starlette.routing import Route
 
 from edge.page.answers import Refused, answer, asked, said, source_of
 from edge.page.desk import Desk
+from edge.page.device import Record
+
+LAST_SECOND: Final = 1e11
 
 
 def routes(desk: Desk) -> list[Route]:
@@ -26,6 +35,11 @@ def routes(desk: Desk) -> list[Route]:
         await run_in_threadpool(device.teach, source, float(minutes), condition)
         return answer({"progress": device.taught(source)})
 
+    async def relearn(request: Request) -> Response:
+        source, wanted = source_of(request, device), await asked(request)
+        await run_in_threadpool(device.relearn, source, _stretch(wanted))
+        return answer({"progress": device.taught(source)})
+
     async def told(request: Request) -> Response:
         source, word = source_of(request, device), request.path_params["word"]
         if word not in ("enough", "accept", "stop", "discard"):
@@ -36,5 +50,21 @@ def routes(desk: Desk) -> list[Route]:
     return [
         Route("/api/sources/{source}/enrolment", said(progress), methods=["GET"]),
         Route("/api/sources/{source}/enrolment", said(begin), methods=["POST"]),
+        Route("/api/sources/{source}/relearn", said(relearn), methods=["POST"]),
         Route("/api/sources/{source}/enrolment/{word}", said(told), methods=["POST"]),
     ]
+
+
+def _stretch(wanted: Record) -> tuple[float, float] | None:
+    """Return from when to when, None where neither is given. Raises Refused for what is no stretch of time."""
+    if wanted.get("from") is None and wanted.get("to") is None:
+        return None
+    start, end = _time(wanted.get("from")), _time(wanted.get("to"))
+    if not start < end:
+        raise Refused("from, to: expected two times, UNIX seconds, one after the other, or neither")
+    return start, end
+
+
+def _time(value: Any) -> float:  # noqa: ANN401  whatever was sent
+    is_time = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LAST_SECOND
+    return float(value) if is_time else math.nan

@@ -47,8 +47,14 @@ def routes(desk: Desk) -> list[Route]:
             found = await run_in_threadpool(device.alarms, source, threshold, since)
         return answer({"since": since, "n": len(found), "alarms": found[-MOST_ALARMS:]})
 
+    async def days(request: Request) -> Response:
+        async with one_at_a_time:
+            found, drift = await run_in_threadpool(device.days, source_of(request, device))
+        return answer({**{name: _plain(x) for name, x in found.items()}, "drift": drift})
+
     return [
         Route("/api/sources/{source}/history", said(history)),
+        Route("/api/sources/{source}/days", said(days)),
         Route("/api/sources/{source}/alarms", said(alarms)),
     ]
 

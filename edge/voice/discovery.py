@@ -26,7 +26,7 @@ LIMIT_OF_A_THRESHOLD: Final = 1000.0
 GRACE_SECONDS: Final = 30.0
 """Beyond three messages that did not come, until what they would have said is no longer known."""
 
-STATUSES: Final = ["waiting", "filling", "listening", "degraded", "lost"]
+STATUSES: Final = ["waiting", "filling", "untaught", "listening", "degraded", "lost"]
 CLIP_STATES: Final = ["off", "ready", "paused: disk"]
 
 # `None` is what Home Assistant takes for "not known".
@@ -37,6 +37,7 @@ _EPISODE: Final = (
     "{% if value_json.kind in ('opened', 'closed') %}"
     "{{ dict(value_json, event_type=value_json.kind) | to_json }}{% endif %}"
 )
+_KNOWN: Final = "{{ 'offline' if value_json.status == 'untaught' else 'online' }}"
 _STATUS_ATTRIBUTES: Final = (
     "{{ {'reason': value_json.reason, 'shelved_until': value_json.shelved_until, "
     "'provisional': value_json.provisional, 'recording': value_json.recording} | to_json }}"
@@ -102,10 +103,9 @@ class Discovery:
             "expire_after": _patience(self._settings.state_seconds),
             **both,
         }
-        yield (
-            "abnormal",
-            {"name": "abnormal sound", "device_class": "problem", "state_topic": of(source, "anomaly")} | both,
-        )
+        abnormal = {"name": "abnormal sound", "device_class": "problem", "state_topic": of(source, "anomaly")}
+        known = {"topic": of(source, "state"), "value_template": _KNOWN}  # else "no problem" would be said of it
+        yield "abnormal", {**abnormal, **both, "availability": [*both["availability"], known]}
         yield "score", {"name": "score", "value_template": "{{ value_json.score }}", **_precision(2), **figure}
         yield "evidence", {"name": "evidence", "value_template": "{{ value_json.evidence }}", **_precision(2), **figure}
         level = {"value_template": "{{ value_json.level_dbfs }}", "unit_of_measurement": "dBFS"}

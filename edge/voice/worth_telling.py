@@ -49,7 +49,7 @@ class WorthTelling:
                     return False
                 self._unwell.add(source)
                 return True
-            if status != "listening" or source not in self._unwell:
+            if status not in ("listening", "untaught") or source not in self._unwell:
                 return False
             self._unwell.remove(source)
             return True

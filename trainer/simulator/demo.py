@@ -5,7 +5,8 @@
     python -m trainer.simulator.demo GENERAL edge/demo
 
 The pump is enrolled from clips of its normal sound on a network that has heard neither it nor them: simulated machines
-of that network's training are of another factory (another seed), and the six clips are test clips.
+of that network's training are of another factory (another seed), and the six clips are test clips. Its card says that
+it is an example, and what it would hear.
 """
 
 import re
@@ -18,7 +19,7 @@ from typing import Final
 import soundfile
 
 from edge import detector as detectors
-from edge.detector import enroll
+from edge.detector import EXAMPLE, enroll
 from trainer.simulator.dataset import Plan, write
 from trainer.simulator.recording import episode
 
@@ -39,7 +40,8 @@ def main(base: Path, demo: Path) -> None:
         clips.mkdir(parents=True)
         for path in _chosen(made / "pump" / "test"):
             shutil.copyfile(path, clips / path.name)
-        enroll("pump", sorted(made.glob("pump/train/*")), detectors.read(base), demo / "detector")
+        normal, network = sorted(made.glob("pump/train/*")), detectors.read(base)
+        enroll("pump", normal, network, demo / "detector", limits=True, notes={EXAMPLE: True})
     shutil.rmtree(demo / "detector.old", ignore_errors=True)
 
 

@@ -21,6 +21,8 @@ export function verdictOf(source) {
       return said("unsure", "waiting", name, { reason });
     case "filling":
       return said("unsure", "filling", name, { reason });
+    case "untaught":
+      return said("unsure", "untaught", name);
   }
   if (state.episode) {
     const episode = device.openEpisode(source.name);

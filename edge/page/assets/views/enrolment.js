@@ -68,7 +68,7 @@ class Enrolment {
       "form",
       { class: "card", "aria-labelledby": "learn-title" },
       h("h2", { id: "learn-title", text: t("enrolment.title", { name }) }),
-      before ? h("p", { class: "note", text: t(`enrolment.after_${before.stage}`) }) : null,
+      before ? h("p", { class: "note", text: before.reason ?? t(`enrolment.after_${before.stage}`) }) : null,
       h("p", { class: "hint", text: t("enrolment.hint") }),
       h("div", { class: "field" }, h("label", { for: "minutes", text: t("enrolment.minutes") }), minutes, choices, h("p", { class: "hint", text: t("enrolment.minutes_hint") })),
       h("div", { class: "field" }, h("label", { for: "condition", text: t("enrolment.condition") }), condition, h("p", { class: "hint", text: t("enrolment.condition_hint") })),
@@ -114,6 +114,7 @@ class Enrolment {
     if (progress.stage === "learning") this.live.bar.removeAttribute("value");
     else this.live.bar.value = wanted ? (100 * heard) / wanted : 0;
     say(this.live.state, progress.reason ?? progress.fault ?? t(`enrolment.says.${progress.stage}`));
+    this.live.heard.hidden = this.live.level.hidden = progress.running_minutes === undefined; // it learns what is remembered
     say(this.live.heard, t(progress.idle_minutes ? "enrolment.heard_idle" : "enrolment.heard", { heard: number(heard, 1), wanted: number(wanted, 1), idle: number(progress.idle_minutes ?? 0, 1) }));
     say(this.live.level, progress.level_dbfs === undefined ? "" : t("now.level", { level: number(progress.level_dbfs, 0) }));
     const advice = (progress.advice ?? []).map((each) => each.text).join("\n");

@@ -45,7 +45,7 @@ function card(episode, key) {
       h("p", { class: "why", text: whyOf(episode) }),
       h("p", { class: "figures", text: t("episodes.figures", { peak: number(episode.peak, 2), threshold: number(episode.threshold, 2), span: span(episode.duration_s), basis: basisOf(episode.evidence) }) }),
       episode.sound ? h("audio", { controls: true, preload: "none", src: `/api/episodes/${episode.id}/sound`, "aria-label": t("episodes.listen", { name, when: moment(opened) }) }) : null,
-      h("div", { class: "actions" }, episode.open && !episode.acknowledged ? acknowledgeButton(episode) : null, normalButton(episode)),
+      h("div", { class: "actions" }, episode.open && !episode.acknowledged ? acknowledgeButton(episode) : null, normalButton(episode), episode.normal ? learnButton(episode) : null),
     ),
   );
 }
@@ -59,6 +59,18 @@ function picture(episode, name) {
   const path = `/api/episodes/${episode.id}/picture`;
   const alt = t("episodes.picture", { name, when: moment(new Date(episode.opened)) });
   return h("a", { class: "picture", href: path, target: "_blank", rel: "noopener" }, h("img", { src: path, alt, loading: "lazy" }));
+}
+
+/** A button that has the episodes of its source learnt that were called normal, now and not with the next enrolment. */
+function learnButton(episode) {
+  return button(t("episodes.learn_now"), () =>
+    told(async () => {
+      await post(`/api/sources/${encodeURIComponent(episode.source)}/relearn`);
+      device.choose(episode.source);
+      location.hash = "enrolment";
+      return t("episodes.learns");
+    }),
+  );
 }
 
 function normalButton(episode) {

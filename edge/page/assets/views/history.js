@@ -1,10 +1,12 @@
 // A week by the minute: drag over a stretch to look closer, or use the keys and the buttons.
 
-import { get } from "../api.js";
+import { get, post } from "../api.js";
 import { Chart } from "../charts/chart.js";
 import { device } from "../device.js";
 import { h, say } from "../dom.js";
 import { clock, dated, day, moment, number, t } from "../texts.js";
+import { told } from "./commands.js";
+import { Weeks } from "./weeks.js";
 
 const WEEK = 7 * 86400;
 const LEAST_SECONDS = 20 * 60;
@@ -26,7 +28,11 @@ class History {
       hint,
       ...this.charts.map((panel) => panel.element),
     );
-    this.onChosen = () => this.show(this.from, this.to);
+    this.weeks = new Weeks(main);
+    this.onChosen = () => {
+      this.show(this.from, this.to);
+      this.weeks.load();
+    };
     device.addEventListener("chosen", this.onChosen);
     this.onEpisodes = () => this.draw();
     device.addEventListener("change", this.onEpisodes);
@@ -36,6 +42,7 @@ class History {
     device.removeEventListener("chosen", this.onChosen);
     device.removeEventListener("change", this.onEpisodes);
     for (const panel of this.charts) panel.chart.close();
+    this.weeks.close();
   }
 
   #buttons() {
@@ -48,7 +55,19 @@ class History {
       button("later", () => this.move(0.5)),
       button("closer", () => this.zoom(0.5)),
       button("farther", () => this.zoom(2)),
+      button("learn", () => this.learn()),
     );
+  }
+
+  /** Have a stretch learnt as normal: the one that is shown, unless another is named. */
+  async learn() {
+    const stretch = await askStretch(device.source?.title ?? device.chosen, this.from, this.to);
+    if (!stretch) return;
+    await told(async () => {
+      await post(`/api/sources/${encodeURIComponent(device.chosen)}/relearn`, stretch);
+      location.hash = "enrolment";
+      return t("history.learns");
+    });
   }
 
   move(share) {
@@ -172,4 +191,37 @@ class Panel {
     const [from, to] = [began, x].sort((a, b) => a - b).map((each) => this.chart.timeAt(each));
     this.history.show(from, to);
   }
+}
+
+/** Return the stretch that a person says was normal, in UNIX seconds; null if they went away. */
+function askStretch(name, from, to) {
+  return new Promise((resolve) => {
+    const [start, end] = [from, to].map((time, i) => h("input", { id: `stretch-${i}`, type: "datetime-local", required: true, value: localMinute(time) }));
+    const form = h(
+      "form",
+      { method: "dialog", class: "stretch" },
+      h("div", { class: "field" }, h("label", { for: "stretch-0", text: t("history.learn_from") }), start),
+      h("div", { class: "field" }, h("label", { for: "stretch-1", text: t("history.learn_to") }), end),
+      h("div", { class: "actions" }, h("button", { type: "submit", class: "primary", text: t("history.learn_it") }), h("button", { type: "button", class: "plain", text: t("commands.cancel"), on: { click: () => done(null) } })),
+    );
+    const dialog = h("dialog", { "aria-labelledby": "learn-stretch", class: "dialog" }, h("h2", { id: "learn-stretch", text: t("history.learn_title", { name }) }), h("p", { text: t("history.learn_hint") }), form);
+    const done = (stretch) => {
+      dialog.close();
+      dialog.remove();
+      resolve(stretch);
+    };
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      done({ from: new Date(start.value).getTime() / 1000, to: new Date(end.value).getTime() / 1000 });
+    });
+    dialog.addEventListener("cancel", () => done(null));
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
+/** Return a time as an input of one takes it: local, to the minute. */
+function localMinute(time) {
+  const shift = new Date(time * 1000).getTimezoneOffset() * 60;
+  return new Date((time - shift) * 1000).toISOString().slice(0, 16);
 }

@@ -12,7 +12,7 @@ import { acknowledgeButton, shelveButton } from "./commands.js";
 const RECENT_SECONDS = 600;
 const FREQUENCIES_HZ = [250, 500, 1000, 2000, 4000];
 const FULL_SCALE = 1.5; // of what opens an episode: where the bars end
-const STRANGE = 3; // times the threshold: as another machine sounds, or one that nobody has had learnt yet
+const STRANGE = 3; // times the threshold: as another machine sounds
 
 export function now(main) {
   const parts = { hero: hero(), states: h("div", { class: "tiles" }), others: h("ul", { class: "others" }), sound: sound(), scales: h("div", { class: "scales" }), recent: recent() };
@@ -67,6 +67,7 @@ function hero() {
   const figures = h("p", { class: "figures" });
   const strange = h("p", { class: "hint" }, h("a", { href: "#enrolment", text: t("now.strange") }));
   const actions = h("div", { class: "actions" });
+  const teach = h("a", { class: "button primary", href: "#enrolment", text: t("now.teach") });
   const element = h("section", { class: "hero", "aria-label": t("now.summary") }, h("div", {}, sentence, why, figures, strange), actions);
   let shown = null;
   return {
@@ -79,10 +80,12 @@ function hero() {
       say(figures, figuresOf(source.state));
       strange.hidden = !isStrange(source.state);
       const episode = device.openEpisode(source.name);
-      const now = `${source.name} ${episode?.id} ${episode?.acknowledged} ${source.state?.shelved_until}`;
+      const untaught = source.state?.status === "untaught";
+      const now = `${source.name} ${episode?.id} ${episode?.acknowledged} ${source.state?.shelved_until} ${untaught}`;
       if (now === shown) return;
       shown = now;
-      fill(actions, episode && !episode.acknowledged ? acknowledgeButton(episode) : null, source.state ? shelveButton(source) : null);
+      if (untaught) fill(actions, teach); // there is no alarm that could rest
+      else fill(actions, episode && !episode.acknowledged ? acknowledgeButton(episode) : null, source.state ? shelveButton(source) : null);
     },
   };
 }
