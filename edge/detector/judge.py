@@ -18,6 +18,7 @@ from edge.judge import (
     EventDetector,
     Learner,
     Learnt,
+    Passage,
     Provisional,
     Reason,
     ScoreName,
@@ -29,6 +30,7 @@ from edge.judge import (
     log_score,
     log_score_at,
     moved_bands,
+    pairs_of,
     rarity,
     rate_at,
     rate_of,
@@ -79,6 +81,9 @@ class Judge:
         self._provisional = _provisional(settings, detector, section) if alarms else None
         self._learner = self._learner_of(settings, detector) if learns and self._provisional else None
         self._statistics = section.statistics
+        pairs = pairs_of(section.card.conditions)
+        hops = detector.plan.window_hops
+        self._passage = Passage(section.statistics.band_mean, pairs, window_hops=hops) if pairs else None
         self._edges_hz = Frontend(detector.frontend).band_edges_hz
         self._shelved_until = -math.inf
 
@@ -166,6 +171,8 @@ class Judge:
         score = self.score_of(reading)
         if score is None:
             return self.interrupt("source_lost")
+        if self._passage is not None and self._passage.hear(reading.band_level):
+            return []  # it starts, or stops: time passes, and what it would be judged by has not been heard whole
         normal = self._statistics.nearest_normal(reading.band_level)
         bands = moved_bands(reading.band_level, normal, self._statistics.band_deviation, self._edges_hz)
         return self.weigh(score, time, bands)
@@ -184,6 +191,8 @@ class Judge:
     def forget(self) -> None:
         """What comes is another recording: nothing connects it with what was heard."""
         self._events.forget()
+        if self._passage is not None:
+            self._passage.forget()
         if self._learner is not None:
             self._learner.interrupt()
 
