@@ -19,6 +19,7 @@ from edge.judge import (
     EventDetector,
     Learner,
     Learnt,
+    Passage,
     Provisional,
     Reason,
     ScoreName,
@@ -30,6 +31,7 @@ from edge.judge import (
     log_score,
     log_score_at,
     moved_bands,
+    pairs_of,
     rarity,
     rate_at,
     rate_of,
@@ -70,6 +72,9 @@ class Judge:
         self._provisional = _provisional(settings, detector, section)
         self._learner = self._learner_of(settings, detector) if learns and self._provisional else None
         self._statistics = section.statistics
+        pairs = pairs_of(section.card.conditions)
+        hops = detector.plan.window_hops
+        self._passage = Passage(section.statistics.band_mean, pairs, window_hops=hops) if pairs else None
         self._edges_hz = Frontend(detector.frontend).band_edges_hz
         self._shelved_until = -math.inf
 
@@ -157,6 +162,8 @@ class Judge:
         score = self.score_of(reading)
         if score is None:
             return self.interrupt("source_lost")
+        if self._passage is not None and self._passage.hear(reading.band_level):
+            return []  # it starts, or stops: time passes, and what it would be judged by has not been heard whole
         return self.weigh(score, time, partial(self._moved, reading.band_level))
 
     def weigh(self, score: float, time: float, moved: Callable[[], Sequence[Band]] = tuple) -> list[Event]:
@@ -173,6 +180,8 @@ class Judge:
     def forget(self) -> None:
         """What comes is another recording: nothing connects it with what was heard."""
         self._events.forget()
+        if self._passage is not None:
+            self._passage.forget()
         if self._learner is not None:
             self._learner.interrupt()
 
