@@ -12,7 +12,7 @@ from typing import Final
 from edge.config import Config, FolderSettings, MicrophoneSettings, SourceSettings
 from edge.daemon.happening import Happening, Moment, Standing
 from edge.daemon.lasting import Lost
-from edge.detector import KEEPS_SECONDS, Detector, Explaining, Judge, Line, Reading, Section
+from edge.detector import KEEPS_LIVE_SECONDS, Detector, Explaining, Judge, Line, Reading, Section
 from edge.judge import SensorHealth
 from edge.source import SAMPLE_RATE_HZ, Block, Samples
 from edge.voice import Acknowledge, Command, Shelve, Stopwatch, Threshold
@@ -48,7 +48,7 @@ class Hearing:
         self.stopwatch = Stopwatch()
         self._settings = settings
         keeps = config.evidence.privacy != "off"
-        self._line = Line(detector, section, keeps_seconds=KEEPS_SECONDS if keeps else 0.0)
+        self._line = Line(detector, section, keeps_seconds=KEEPS_LIVE_SECONDS if keeps else 0.0)
         self._explaining = Explaining(self._line, self.judge, section)
         normal = section.statistics
         self._sensor = SensorHealth(config.sensor, normal.band_mean, normal.band_deviation)
