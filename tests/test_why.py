@@ -62,6 +62,19 @@ def test_blows_are_counted(per_second: float, quiet: NDArray[np.float32], usual:
     assert 1500 < found.hz_lo < 3000 < 4500 < found.hz_hi < 6000
 
 
+def test_a_machine_that_strikes_harder_than_it_did_does_not_hiss(quiet: NDArray[np.float32]) -> None:
+    blows = np.exp(-(T % 0.7) / 0.002) * np.random.default_rng(9).standard_normal(N)
+    struck = 2 * band_of(blows, Place("impacts", 1000, 4000), RATE_HZ)
+    past = portrait((quiet + struck).astype(np.float32), FRONTEND)
+    found = why(quiet + 4 * struck, Usual(past.level, HABIT, past))
+    assert (found.kind, found.per_second) == ("impacts", None)
+
+
+def test_a_tone_is_one_though_something_faint_rings_beside_it(quiet: NDArray[np.float32], usual: Usual) -> None:
+    beside = 0.0006 * np.sin(2 * np.pi * 1400 * T)
+    assert why(quiet + 0.02 * np.sin(2 * np.pi * 1200 * T) + beside, usual).kind == "tone"
+
+
 @pytest.mark.parametrize(("low_hz", "high_hz"), [(500.0, 1000.0), (1500.0, 4000.0), (4000.0, 8000.0)])
 def test_noise_is_where_it_is(low_hz: float, high_hz: float, quiet: NDArray[np.float32], usual: Usual) -> None:
     added = added_sound(Place("hiss", low_hz, high_hz), N, RATE_HZ, np.random.default_rng(3))

@@ -160,12 +160,17 @@ LINE_REACH: Final = 4
 
 MOSTLY: Final = 0.8
 PARTLY: Final = 0.2
-"""Of the power that was added in a place, what is in its new lines: of a tone nearly all, of a squeal or of fast blows
-some, of noise next to nothing, however many lines chance has made stand out."""
+"""Of the power that was added in a place, what is in its new lines: of a tone nearly all, of fast blows some, of noise
+next to nothing, however many lines chance has made stand out."""
 
 FLOOR_DB: Final = 1.5
 WIDE_BANDS: Final = 9
 """Noise fills what lies between the lines, too, so much and over so many bands, where the lines themselves drown it."""
+
+STEADY: Final = 100.0
+DROWNS_DB: Final = 6.0
+"""Noise has envelopes less peaked than this, also over a machine that strikes. What is more so and so much louder than
+all that was there is blows, though nobody can count them; what is no louder may be the machine's own."""
 
 WIDE: Final = 1.5
 LOWEST_HZ: Final = 100.0
@@ -219,9 +224,10 @@ def cause_of(now: Portrait, usual: Usual, frontend: Frontend) -> Cause:
     rate = _rate_in(swings, where, now)
     lines = _new_lines(now, past, where)
     tonal = _share_of(lines, where, now, past)
-    is_blows = rate is not None and rate > SLOW_PER_SECOND
-    if len(lines) == 1 and place.stop - place.start <= NARROW_BANDS and tonal >= (MOSTLY if is_blows else PARTLY):
-        return Cause("tone", lines[0].hz, lines[0].hz, round(float(delta[place].max()), 1), None if is_blows else rate)
+    own = [line for line in lines if where[0] <= line.hz <= where[1]]
+    if len(own) == 1 and place.stop - place.start <= NARROW_BANDS and tonal >= MOSTLY:
+        slow = rate if rate is not None and rate <= SLOW_PER_SECOND else None
+        return Cause("tone", own[0].hz, own[0].hz, round(float(delta[place].max()), 1), slow)
     if rate is not None:
         swells = louder <= SWELLS_DB and _swells(swings, where, now, past)
         return Cause("modulation" if swells else "impacts", *where, louder, rate)
@@ -229,6 +235,8 @@ def cause_of(now: Portrait, usual: Usual, frontend: Frontend) -> Cause:
     if every_hz is not None:
         return Cause("impacts", *where, louder, every_hz)
     fills = tonal < PARTLY and np.count_nonzero(noise[place]) >= WIDE_BANDS
+    if fills and not _is_steady(now, where):
+        return Cause("impacts", *where, louder) if louder >= DROWNS_DB else Cause("unknown", *whole, 0.0)
     if fills if past is not None else _is_wide(where):
         return Cause("broadband", *where, louder)
     return Cause("unknown", *whole, 0.0)
@@ -260,6 +268,12 @@ def _share_of(lines: "Sequence[_Line]", where: tuple[float, float], now: Portrai
     for line in lines:
         is_line |= np.abs(hz - line.hz) <= (LINE_REACH + 0.5) * hz[1]
     return float(added[within & is_line].sum() / max(added[within].sum(), 1e-12))
+
+
+def _is_steady(now: Portrait, where: tuple[float, float]) -> bool:
+    """Whether what is heard in a place is no matter of single moments."""
+    parts = [i for i, (low, high) in enumerate(pairwise(PARTS_HZ)) if low < where[1] and high > where[0]]
+    return float(np.median(now.peaks[parts])) < STEADY
 
 
 def _swells(swings: "Sequence[_Swing]", where: tuple[float, float], now: Portrait, past: Portrait | None) -> bool:
