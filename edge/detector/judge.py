@@ -81,9 +81,7 @@ class Judge:
         self._provisional = _provisional(settings, detector, section) if alarms else None
         self._learner = self._learner_of(settings, detector) if learns and self._provisional else None
         self._statistics = section.statistics
-        pairs = pairs_of(section.card.conditions)
-        hops = detector.plan.window_hops
-        self._passage = Passage(section.statistics.band_mean, pairs, window_hops=hops) if pairs else None
+        self._passage = _passage(section, detector.plan.window_hops)
         self._edges_hz = Frontend(detector.frontend).band_edges_hz
         self._shelved_until = -math.inf
 
@@ -171,8 +169,8 @@ class Judge:
         score = self.score_of(reading)
         if score is None:
             return self.interrupt("source_lost")
-        if self._passage is not None and self._passage.hear(reading.band_level):
-            return []  # it starts, or stops: time passes, and what it would be judged by has not been heard whole
+        if self._passes(reading):
+            return []  # time passes, and nothing is heard
         normal = self._statistics.nearest_normal(reading.band_level)
         bands = moved_bands(reading.band_level, normal, self._statistics.band_deviation, self._edges_hz)
         return self.weigh(score, time, bands)
@@ -219,6 +217,14 @@ class Judge:
     def shelved_until(self) -> float:
         """Until when no episode opens; minus infinity where it never was shelved."""
         return self._shelved_until
+
+    def _passes(self, reading: Reading) -> bool:
+        """Whether the machine starts or stops in this window."""
+        if self._passage is None or reading.measured is None or not self._passage.hear(reading.measured.bands[0]):
+            return False
+        if self._passage.begins:
+            self._events.set_aside()
+        return True
 
     def _learn(self, log_of_it: float, events: Sequence[Event]) -> None:
         """Let a window teach what is ordinary, if it is.
@@ -267,6 +273,14 @@ class Judge:
 
     def _rate_at(self, threshold: float) -> float:
         return rate_at(self._ordinary, float(log_score(threshold, self.score_name)))
+
+
+def _passage(section: Section, window_hops: int) -> Passage | None:
+    """Return what knows a start and a stop; None for a machine of which no idle state was learnt."""
+    pairs, own = pairs_of(section.card.conditions), section.statistics
+    if not pairs or "levels" not in own.parts:
+        return None
+    return Passage(own.parts["levels"].means, own.band_deviation, pairs, window_hops=window_hops)
 
 
 def _deciding_score(settings: EventSettings, detector: Detector, section: Section) -> tuple[ScoreName, float]:
