@@ -183,9 +183,9 @@ def test_gain_control_is_noticed_while_it_listens() -> None:
 
 
 def test_a_machine_that_stops_in_a_hall_of_its_own_colour_is_no_gain_control() -> None:
-    running, hall = machine(6, seed=1), machine(2, seed=3, level=0.02)  # 8 dB below, all of the spectrum alike
+    running, hall = machine(6, seed=1), machine(4, seed=3, level=0.02)  # 8 dB below, all of the spectrum alike
     cut = 60 * RATE_HZ
-    turns = [running[: 2 * cut], hall[:cut], running[2 * cut : 4 * cut], hall[cut:], running[4 * cut :]]
+    turns = [running[: 2 * cut], hall[: 2 * cut], running[2 * cut : 4 * cut], hall[2 * cut :], running[4 * cut :]]
     lesson = heard(Lesson(BASE, 5), np.concatenate(turns))
     assert lesson.progress.advice == ()
     assert set(lesson.windows().domain) == {"source", "idle"}
