@@ -20,7 +20,7 @@ def states(rng: np.random.Generator) -> NDArray[np.float32]:
 
 @pytest.fixture
 def passage(states: NDArray[np.float32]) -> Passage:
-    return Passage(states, [(0, 1)], window_hops=WINDOW_HOPS)
+    return Passage(states, np.full(N_MELS, 0.3, np.float32), [(0, 1)], window_hops=WINDOW_HOPS)
 
 
 def between(states: NDArray[np.float32], share: float, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -41,7 +41,24 @@ def test_a_stop_and_a_start_are_let_pass(
     shares = [1.0] * 5 + np.linspace(1, 0, WINDOW_HOPS + 1).tolist() + [0.0] * 5
     for course in (shares, shares[::-1]):
         passed = [passage.hear(between(states, share, rng)) for share in course]
-        assert passed == [0.1 < share < 0.9 for share in course]
+        assert passed == [False] * 7 + [True] * 18 + [False] * 5  # two before it is known, and two after
+
+
+def test_the_first_window_of_a_passage_says_so(
+    passage: Passage, states: NDArray[np.float32], rng: np.random.Generator
+) -> None:
+    begins = []
+    for share in (1.0, 0.95, 0.85, 0.8, 0.0, 0.0):
+        passage.hear(between(states, share, rng))
+        begins.append(passage.begins)
+    assert begins == [False, False, True, False, False, False]
+
+
+def test_states_that_vary_by_more_than_they_are_apart_are_judged_throughout(
+    states: NDArray[np.float32], rng: np.random.Generator
+) -> None:
+    wide = Passage(states, np.full(N_MELS, 4.0, np.float32), [(0, 1)], window_hops=WINDOW_HOPS)
+    assert not any(wide.hear(between(states, share, rng)) for share in (1.0, 0.7, 0.5, 0.3, 0.0))
 
 
 def test_what_stays_between_both_is_judged_after_a_window_and_a_half_until_it_is_of_a_state_again(

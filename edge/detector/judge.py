@@ -53,9 +53,7 @@ class Judge:
         )
         self.averages_seconds = (detector.plan.window_seconds, *settings.averages_seconds)
         self._statistics = section.statistics
-        pairs = pairs_of(section.card.conditions)
-        hops = detector.plan.window_hops
-        self._passage = Passage(section.statistics.band_mean, pairs, window_hops=hops) if pairs else None
+        self._passage = _passage(section, detector.plan.window_hops)
         self._edges_hz = Frontend(detector.frontend).band_edges_hz
         self._shelved_until = -math.inf
 
@@ -139,8 +137,8 @@ class Judge:
         score = self.score_of(reading)
         if score is None:
             return self.interrupt("source_lost")
-        if self._passage is not None and self._passage.hear(reading.band_level):
-            return []  # it starts, or stops: time passes, and what it would be judged by has not been heard whole
+        if self._passes(reading):
+            return []  # time passes, and nothing is heard
         return self.weigh(score, time, partial(self._moved, reading.band_level))
 
     def weigh(self, score: float, time: float, moved: Callable[[], Sequence[Band]] = tuple) -> list[Event]:
@@ -188,6 +186,14 @@ class Judge:
         own = self._statistics
         return moved_bands(level_db, own.nearest_normal(level_db), own.band_deviation, self._edges_hz)
 
+    def _passes(self, reading: Reading) -> bool:
+        """Whether the machine starts or stops in this window."""
+        if self._passage is None or reading.measured is None or not self._passage.hear(reading.measured.bands[0]):
+            return False
+        if self._passage.begins:
+            self._events.set_aside()
+        return True
+
     def _learn(self, log_of_it: float, events: Sequence[Event]) -> None:
         """Let a window teach what is ordinary, if it is.
 
@@ -215,3 +221,11 @@ class Judge:
 
     def _nearness(self, said: Surprise) -> float:
         return -math.log(said.probability) / max(-math.log(self._events.rate), 1e-9) + 0.0
+
+
+def _passage(section: Section, window_hops: int) -> Passage | None:
+    """Return what knows a start and a stop; None for a machine of which no idle state was learnt."""
+    pairs, own = pairs_of(section.card.conditions), section.statistics
+    if not pairs or "levels" not in own.parts:
+        return None
+    return Passage(own.parts["levels"].means, own.band_deviation, pairs, window_hops=window_hops)
