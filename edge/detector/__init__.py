@@ -28,7 +28,7 @@ from edge.detector.enrolment import (
     learn_section,
     weekly_text,
 )
-from edge.detector.explaining import KEEPS_SECONDS, Explaining
+from edge.detector.explaining import KEEPS_LIVE_SECONDS, KEEPS_SECONDS, Explaining
 from edge.detector.folder import EXAMPLE, Detector, file_sha256, put_in_place, read, write
 from edge.detector.golden import golden_scores, verify
 from edge.detector.judge import Judge
@@ -53,6 +53,7 @@ from edge.detector.trial import Trials
 __all__ = [
     "BLOCK_SAMPLES",
     "EXAMPLE",
+    "KEEPS_LIVE_SECONDS",
     "KEEPS_SECONDS",
     "LEAST_CONDITION_MINUTES",
     "LEAST_MINUTES",
