@@ -1,6 +1,7 @@
 """What a detector says it would hear: a table that never falls, loud changes always, faint ones never."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -118,5 +119,10 @@ def test_what_would_be_heard_is_kept_and_told(enrolled: Detector) -> None:
     assert all(f"- {line}\n" in text for line in lines)
 
 
-def test_a_detector_that_does_not_say_is_read(demo_detector: Path) -> None:
-    assert would_hear_text(detectors.read(demo_detector).card.sections[0]) == []
+def test_a_detector_that_does_not_say_is_read(demo_detector: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(demo_detector, tmp_path / "detector")
+    card = json.loads((folder / "detector.json").read_text())
+    for section in card["sections"]:
+        section.pop("would_hear")
+    (folder / "detector.json").write_text(json.dumps(card))
+    assert would_hear_text(detectors.read(folder).card.sections[0]) == []
