@@ -203,6 +203,30 @@ def test_a_source_that_fails_is_lost_and_the_others_listen_on(two: Path, manager
         assert process.wait(PATIENCE_SECONDS) == 0
 
 
+ONE_TOO_MANY: Final = """
+import threading
+start = threading.Thread.start
+def refused(self):
+    if self.name == "fan":
+        raise RuntimeError("can't start new thread")
+    start(self)
+threading.Thread.start = refused
+"""
+
+
+def test_a_source_for_which_the_system_has_no_thread_is_lost_and_the_others_listen_on(
+    two: Path, manager: Manager
+) -> None:
+    with running(two, manager, "--json", before=ONE_TOO_MANY) as process:
+        reason = "fan: lost (fan: can't start new thread: expected one a source, from this system)"
+        wait_until(lambda: reason in "".join(manager.words()), "the reason is said")
+        hear(process, 11.0)
+        assert reading(process)["source"] == "pump"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_SECONDS) == 0
+        assert "Traceback" not in log(two)
+
+
 def test_where_no_source_is_left_the_process_ends_for_a_restart(two: Path, manager: Manager) -> None:
     with running(two, manager, before=FAILS) as process:
         wait_until(lambda: "fan: lost" in "".join(manager.words()), "one fails")

@@ -138,10 +138,18 @@ class Daemon:
     def _begin(self, threads: Sequence[threading.Thread]) -> None:
         """Start them; they wait for each other, for who hears already leaves the next hardly a moment to begin."""
         try:
-            for thread in threads:
-                thread.start()
+            for listener, thread in zip(self._listeners, threads, strict=True):
+                self._start(listener, thread)
         finally:
             self._all_are_here.set()
+
+    def _start(self, listener: Listener, thread: threading.Thread) -> None:
+        try:
+            thread.start()
+        except RuntimeError as error:  # TasksMax, ulimit -u: one more is too many
+            self._failure = EarshotError(f"{listener.name}: {error}: expected one a source, from this system")
+            log.error("%s", self._failure)  # noqa: TRY400  a traceback tells nobody more
+            listener.fail(self._failure)
 
     def _end_sources(self, threads: Sequence[threading.Thread]) -> None:
         while alive := [each for each in zip(self._listeners, threads, strict=True) if each[1].is_alive()]:
