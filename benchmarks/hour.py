@@ -18,6 +18,7 @@ import argparse
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -105,15 +106,16 @@ class Hour:
         frontend = Frontend(self.detector.frontend)
         self._changes = Changes.of(frontend, [frontend(sound) for sound in learnt], 16)
         self.takes = [self._clip(f"hour {i}", TAKE_SECONDS) for i in range(TAKES)]
+        self._readings = [Line(self.detector, self.detector.section(None)).feed(take) for take in self.takes]
 
     def well(self, *, as_one_run: bool) -> tuple[int, float]:
         """Return how many episodes open in the hour, and what part of its windows lies in one."""
         judge = Judge(EventSettings(), self.detector, self.detector.section(None))
         opened = within = heard = 0
-        for take in self.takes:
+        for readings in self._readings:
             if not as_one_run:
                 judge.forget()
-            for reading in Line(self.detector, self.detector.section(None)).feed(take):
+            for reading in readings:
                 heard += 1
                 events = judge.hear(reading, heard * self.detector.plan.hop_seconds)
                 opened += sum(event.kind == "opened" for event in events)
@@ -125,7 +127,7 @@ class Hour:
     def faults(self) -> Iterator[Fault]:
         """Try its six kinds of faults, on takes that are not reported as they are."""
         replays = ((i, Replay(self.detector, take)) for i, take in enumerate(self.takes))
-        quiet = [(i, one) for i, one in replays if one.wait_seconds(one.changed) is None][:TRIED_TAKES]
+        quiet = list(islice(((i, one) for i, one in replays if one.wait_seconds(one.changed) is None), TRIED_TAKES))
         own = KINDS[self.name].faults
         for fault in own:
             yield Fault(fault, LIKE[fault], [self._simulated(fault, severity, quiet) for severity in SEVERITIES])

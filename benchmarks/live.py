@@ -5,6 +5,7 @@
     python -m benchmarks.live page [--seconds 60]    what the page costs: off, on with nobody, on with one who watches
     python -m benchmarks.live microphone [--seconds 60]    the same with its child process, from PulseAudio's pipe
     python -m benchmarks.live detectors [--number 100] [--sound waited-for]    start and reload with so many detectors
+    python -m benchmarks.live sources [--number 40]    memory of each further source of one daemon
 
 The real `earshot run` in a process of its own, fed through a pipe, with a real Mosquitto beside it (which must be
 installed) and its state in a folder. Sound is the shipped pump's, over and over; `soak` lets it go wrong once in three
@@ -44,6 +45,12 @@ from tests.real.microphone import VirtualMicrophone, heard_here
 DEMO: Final = Path(__file__).parents[1] / "edge" / "demo"
 RATE_HZ: Final = 16_000
 BLOCK_SAMPLES: Final = 1600
+FEW_SOURCES: Final = 10
+"""What all sources share is paid for by the first of them."""
+
+FILL_SECONDS: Final = 100.0
+"""A minute of evidence, and the portraits that make up the past (edge/detector/explaining.py)."""
+
 QUIET_EVENTS: Final = "event: {threshold: 1.0e+9}\n"
 CARD_RATE_HZ: Final = 48_000
 PULSE_CLIENT: Final = "threaded-ml"
@@ -255,6 +262,22 @@ def many(number: int, sound: str) -> Table:
             else "Each source waits for sound."
         ),
     )
+
+
+def each_source(number: int) -> Table:
+    """Look at the memory of a daemon with few sources and with so many, which play the shipped recording."""
+    how = f"type: folder, path: {DEMO / 'recordings'}, {PLAYED}, detector: {DEMO / 'detector'}"
+    rows, pss_mb = [], dict[int, float]()
+    for n in (FEW_SOURCES, number):
+        with _running(
+            "", QUIET_EVENTS, sources=", ".join(f"{{name: s{i}, {how}}}" for i in range(n)), mqtt=USUAL
+        ) as it:
+            time.sleep(FILL_SECONDS)
+            pss_mb[n] = it.figures()["pss_mb"]
+            rows.append([f"{n} sources, PSS, MB", f"{pss_mb[n]:.1f}", ""])
+    slope = (pss_mb[number] - pss_mb[FEW_SOURCES]) / (number - FEW_SOURCES)
+    rows.append(["each further source, MB", f"{slope:.2f}", "2"])
+    return Table("Sources of one daemon, of one detector", ["what", "measured", "asked for"], rows)
 
 
 def _feed_at_pace(daemon: "_Daemon", sound: np.ndarray, seconds: int, hop: int, sent: list[float]) -> None:
@@ -479,6 +502,7 @@ def main() -> None:
     detectors_of = commands.add_parser("detectors", help="a hundred of them")
     detectors_of.add_argument("--number", type=int, default=100)
     detectors_of.add_argument("--sound", choices=("played", "waited-for"), default="played")
+    commands.add_parser("sources", help="memory of each").add_argument("--number", type=int, default=40)
     wanted = parser.parse_args()
     match wanted.command:
         case "soak":
@@ -489,6 +513,8 @@ def main() -> None:
             table = page(wanted.seconds)
         case "detectors":
             table = many(wanted.number, wanted.sound)
+        case "sources":
+            table = each_source(wanted.number)
         case _:
             table = microphone(wanted.seconds)
     print(table.as_markdown())

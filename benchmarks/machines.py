@@ -8,7 +8,7 @@ import re
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge.detector import Stretch, normal_windows
-from edge.ear import Ear, FloatArray
+from edge.ear import Ear, FloatArray, Measurement
 from edge.judge import NormalWindows
 from edge.source import find_audio, read_blocks
 from trainer.dataset import read_layout
@@ -31,9 +31,8 @@ NORMAL_SECONDS: Final = (577.0, 289.0, *(116.2,) * 3, *(97.0,) * 15, *(77.8,) * 
 """Of the normal recordings of a simulated machine: long ones, for enrolments of few; many, for their differences."""
 
 LONG_SECTION: Final = 6
-LONG_KINDS: Final = ("fan", "valve")
 LONG_SECONDS: Final = (*(481.0,) * 20, *(77.8,) * 8)
-"""One more section of these types, without noise, has twenty long recordings, for enrolments of a thousand windows."""
+"""One more section of each type, without noise, has twenty long recordings, for enrolments of a thousand windows."""
 
 FAULTS_EACH: Final = 2
 FAULT_SECONDS: Final = 39.4
@@ -91,11 +90,16 @@ class _Unheard:
     takes: Sequence[_Take]
 
 
-def machines(ear: Ear, data: Sequence[Path], noise: Sequence[Path], folder: Path) -> list[Machine]:
-    """Return all machines, real ones first; hear those that are not in `folder` yet, and leave them there."""
+def machines(
+    ear: Ear, data: Sequence[Path], noise: Sequence[Path], folder: Path, *, long_only: bool = False
+) -> list[Machine]:
+    """Return all machines, real ones first; hear those that are not in `folder` yet, and leave them there.
+
+    long_only: those with twenty long recordings.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     pool = [path for root in noise for path in find_audio(root)]
-    found = [*_real(data, pool), *_simulated(pool)]
+    found = [*_simulated(pool, [LONG_SECTION])] if long_only else [*_real(data, pool), *_simulated(pool)]
     return [_heard(ear, one, folder) for one in tqdm(found, unit="machine")]
 
 
@@ -131,9 +135,9 @@ def _of_layout(root: Path) -> Iterator[_Unheard]:
         yield _Unheard(name, root.name, own)
 
 
-def _simulated(pool: Sequence[Path]) -> Iterator[_Unheard]:
-    for section in (LONG_SECTION, *range(SECTIONS)):
-        for kind in LONG_KINDS if section == LONG_SECTION else KINDS:
+def _simulated(pool: Sequence[Path], sections: Sequence[int] = (LONG_SECTION, *range(SECTIONS))) -> Iterator[_Unheard]:
+    for section in sections:
+        for kind in KINDS:
             name = f"simulated {kind} {section:02d}" + (" noisy" if section % 2 else "")
             rng = np.random.default_rng(zlib.crc32(name.encode()))
             snr_db = float(rng.uniform(*SIMULATED_SNR_DB)) if section % 2 else None
@@ -186,7 +190,6 @@ def _heard(ear: Ear, machine: _Unheard, folder: Path) -> Machine:
         windows = normal_windows(ear, [_stretch(ear, take) for take in machine.takes])
         if windows is None:
             raise SystemExit(f"{machine.name}: no sound: expected recordings that are longer than a window")
-        windows = windows.take(windows.apart)
         part = path.with_suffix(".part.npz")
         np.savez(part, texture=windows.texture, bands=windows.bands, recording=np.array(windows.recording))
         part.replace(path)
@@ -214,7 +217,15 @@ def _heard(ear: Ear, machine: _Unheard, folder: Path) -> Machine:
 
 
 def _stretch(ear: Ear, take: _Take) -> Stretch:
-    """Return what a take measures, as of a file of 16 bits."""
-    ear.reset()
+    """Return what the windows of a take that do not overlap measure, as of a file of 16 bits.
+
+    Each is heard by itself: the hops between them would cost five times as much.
+    """
     sound = (np.rint(take.sound() * 32767) / 32768).astype(np.float32)
-    return Stretch(take.recording, [heard for heard in ear.feed(sound) if heard.fault is None])
+    apart_samples = ear.plan.window_hops * ear.plan.hop_samples
+    found = list[Measurement]()
+    for start in range(0, sound.size - ear.plan.window_samples + 1, apart_samples):
+        ear.reset()
+        heard = ear.feed(sound[start : start + ear.plan.window_samples])
+        found += [replace(one, end_sample=start + one.end_sample) for one in heard if one.fault is None]
+    return Stretch(take.recording, found)

@@ -2,11 +2,13 @@
 
     python -m benchmarks.prior learn BASE DATA... --noise FOLDER... [--folder build/prior] [--without FAMILY...]
     python -m benchmarks.prior table BASE DATA... --noise FOLDER... [--folder build/prior]
+    python -m benchmarks.prior long BASE [--folder build/prior]
 
 BASE is a detector whose ear hears: what is enrolled on it are the simulator's machines, made on the fly, and those of
 DATA (see `benchmarks.machines`). Many enrolments of each, of more and less sound, score recordings that they were not
 made of. `learn` prints the prior under which those scores are likeliest; `table` what became of the false-alarm rates
-asked for, under priors that were learnt without the type of machine that is tried.
+asked for, under priors that were learnt without the type of machine that is tried; `long` the same of the machines with
+long recordings alone, under the prior that ships.
 """
 
 import argparse
@@ -15,7 +17,7 @@ import pickle
 import re
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -48,6 +50,9 @@ SIZES: Final = (
     *((60, 12), (60, 20), (180, 20), (980, 20), (14, 14), (24, 24)),
 )
 """Enrolments: so many windows, of so many recordings, each as many: as the recordings of `machines` are long."""
+
+LONG_SIZES: Final = ((200, 5), (200, 20), (980, 20))
+"""Of machines that were recorded for long."""
 
 CHOICES: Final = 4
 MANY_WINDOWS: Final = 100
@@ -94,7 +99,7 @@ class Enrolment:
 # --- Enrolments ---
 
 
-def enrolments(found: Sequence[Machine], folder: Path) -> list[Enrolment]:
+def enrolments(found: Sequence[Machine], folder: Path, sizes: Sequence[tuple[int, int]] = SIZES) -> list[Enrolment]:
     """Return the enrolments of all machines; make those that are not in `folder` yet, and leave them there."""
     folder.mkdir(parents=True, exist_ok=True)
     made: list[Enrolment] = []
@@ -102,11 +107,11 @@ def enrolments(found: Sequence[Machine], folder: Path) -> list[Enrolment]:
         path = folder / f"{machine.name.replace('/', '-').replace(' ', '-')}.pickle"
         # As plain values: a class of a module that is run has another name than one that is imported.
         own: dict[tuple[int, int], list[dict[str, Any]]] = pickle.loads(path.read_bytes()) if path.exists() else {}
-        missing = [size for size in SIZES if size not in own]
+        missing = [size for size in sizes if size not in own]
         own |= {size: [vars(one) for one in _enrolments_of(machine, size)] for size in missing}
         if missing:
             path.write_bytes(pickle.dumps(own))
-        made += [Enrolment(**one) for size in SIZES for one in own[size]]
+        made += [Enrolment(**one) for size in sizes for one in own[size]]
     return made
 
 
@@ -249,9 +254,13 @@ def _spread(made: Sequence[Enrolment], heard: Sequence[Observed], weights: Seque
 # --- What came ---
 
 
-def promises(made: Sequence[Enrolment]) -> Table:
-    """Return the rates that came of those asked for, under priors that were learnt without the family that is tried."""
-    prior_of = {family: learn(made, [family]) for family in tqdm(sorted({one.family for one in made}), unit="prior")}
+def priors(made: Sequence[Enrolment]) -> dict[str, Prior]:
+    """Return a prior for each family of machines: learnt without it."""
+    return {family: learn(made, [family]) for family in tqdm(sorted({one.family for one in made}), unit="prior")}
+
+
+def promises(made: Sequence[Enrolment], prior_of: Mapping[str, Prior]) -> Table:
+    """Return the rates that came of those asked for, under the prior that each family of machines is tried with."""
     by_machine: defaultdict[tuple[tuple[int, int], str], list[list[float]]] = defaultdict(list)
     for one in made:
         by_machine[one.size, one.machine].append(_came(one, prior_of[one.family]))
@@ -298,18 +307,21 @@ def _came(one: Enrolment, prior: Prior) -> list[float]:
 def main() -> None:
     """Learn or try, and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.prior", description=__doc__.split("\n")[0])
-    parser.add_argument("command", choices=("learn", "table"))
+    parser.add_argument("command", choices=("learn", "table", "long"))
     parser.add_argument("base", type=Path, help="a detector whose ear hears")
     parser.add_argument("data", type=Path, nargs="*", help="real machines")
-    parser.add_argument("--noise", type=Path, nargs="+", required=True, help="recordings to lay over machines")
+    parser.add_argument("--noise", type=Path, nargs="+", default=[], help="recordings to lay over machines")
     parser.add_argument("--folder", type=Path, default=Path("build/prior"), help="keeps what was heard")
     parser.add_argument("--without", nargs="*", default=[], help="families that nothing is learnt from")
     wanted = parser.parse_args()
     folder = wanted.folder / detectors.file_sha256(wanted.base / "model.onnx")[:12]
-    found = machines(detectors.read(wanted.base).ear(), wanted.data, wanted.noise, folder / "heard")
-    made = enrolments(found, folder / "enrolled")
-    if wanted.command == "table":
-        print(promises(made).as_markdown())
+    is_long = wanted.command == "long"
+    ear = detectors.read(wanted.base).ear()
+    found = machines(ear, wanted.data, wanted.noise, folder / "heard", long_only=is_long)
+    made = enrolments(found, folder / "enrolled", LONG_SIZES if is_long else SIZES)
+    if wanted.command != "learn":
+        prior_of = {one.family: PRIOR for one in made} if is_long else priors(made)
+        print(promises(made, prior_of).as_markdown())
         return
     prior = learn(made, wanted.without)
     print("\n".join(f"{field.name}={getattr(prior, field.name):.3g}," for field in fields(prior)))

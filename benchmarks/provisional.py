@@ -258,8 +258,11 @@ def _first(heard: Heard) -> str:
     return f"{heard.hours[0]:.2f} h: {heard.bases[0]}" if heard.hours else "never"
 
 
-def machine_of(name: str, base: Detector, folder: Path) -> Machine:
-    """Enrol a machine, and score its recordings, unless that was done."""
+def machine_of(name: str, base: Detector, folder: Path, scenes: int = SCENES) -> Machine:
+    """Enrol a machine, and score so many of its recordings, unless that was done.
+
+    Of a condition that stays there is one.
+    """
     own = folder / f"{name}-{base.sha256[:12]}"
     own.mkdir(parents=True, exist_ok=True)
     enrolled = own / "detector"
@@ -268,9 +271,9 @@ def machine_of(name: str, base: Detector, folder: Path) -> Machine:
             Stretch(f"{i}", base.ear().feed(_sound(name, f"enrolled_{i}", ENROLLED_SECONDS))) for i in range(ENROLLED)
         ]
         enroll_windows(name, normal_windows(base.ear(), heard), base, enrolled)
-    detector, kept = detectors.read(enrolled), own / "scores.npy"
+    detector, kept = detectors.read(enrolled), own / f"scores-{scenes}.npy"
     if not kept.exists():
-        np.save(kept, [[_scores(detector, name, i, s) for i in range(SCENES)] for s in SEVERITIES])
+        np.save(kept, [[_scores(detector, name, i, s) for i in range(scenes)] for s in SEVERITIES])
     return Machine(name, detector, np.load(kept).astype(np.float64))
 
 
@@ -296,7 +299,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("build/provisional"), help="keeps what was scored")
     wanted = parser.parse_args()
     base = detectors.read(wanted.detector)
-    machines = [machine_of(name, base, wanted.folder) for name in wanted.machines]
+    scenes = SCENES if "changes" in wanted.conditions else 1
+    machines = [machine_of(name, base, wanted.folder, scenes) for name in wanted.machines]
     print(taught(machines).as_markdown())
     for each in tables(machines, wanted.conditions, wanted.normal_days):
         print("\n" + each.as_markdown())

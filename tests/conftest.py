@@ -1,16 +1,11 @@
 """What several tests need: a small network and detector made on the spot, sounds, and where real recordings lie."""
 
-import atexit
-import json
 import logging
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +17,6 @@ from numpy.typing import NDArray
 
 from edge import detector as detectors
 from edge.cli import main
-from edge.detector import EXAMPLE
 from edge.detector.sections import Section
 
 settings.register_profile("earshot", deadline=None)  # a busy machine is no defect
@@ -62,18 +56,6 @@ def write_wav(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
-
-
-@cache
-def taught() -> Path:
-    """Return a detector as the shipped one, but of a machine that is there: what hears it live may alarm."""
-    path = Path(tempfile.mkdtemp(prefix="earshot-taught-"), "detector")
-    atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
-    shutil.copytree(DEMO / "detector", path)
-    card = json.loads((path / "detector.json").read_text())
-    del card["training"][EXAMPLE]
-    (path / "detector.json").write_text(json.dumps(card))
-    return path
 
 
 # --- The command, as a person calls it ---

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from edge import detector as detectors
 from edge.source import read_samples
-from tests.conftest import COMMAND, DEMO, environment, taught
+from tests.conftest import COMMAND, DEMO, environment
 from tests.real.mosquitto import free_port
 
 ASSETS: Final = Path(detectors.__file__).parents[1] / "page" / "assets"
-DETECTOR: Final = detectors.read(taught())
+DETECTOR: Final = detectors.read(DEMO / "detector")
 HOP_SAMPLES: Final = DETECTOR.plan.hop_samples
 PASSWORD: Final = "correct horse"
 OWN: Final = {"X-Earshot": "page", "Content-Type": "application/json"}

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 # Wing: its floor, and whose doors it may use. Below all of them lie those of `GROUND`.
 WINGS: dict[str, tuple[int, set[str]]] = {
     "commands": (6, {"config", "source", "ear", "judge", "voice", "demo", "detector", "daemon", "memory", "page"}),
-    "daemon": (5, {"config", "source", "judge", "memory", "voice", "detector", "page"}),
+    "daemon": (5, {"config", "source", "ear", "judge", "memory", "voice", "detector", "page"}),
     "detector": (4, {"config", "source", "ear", "judge"}),
     "demo": (4, {"voice"}),
     "page": (4, {"config", "ear", "memory", "voice"}),
@@ -24,8 +24,8 @@ WINGS: dict[str, tuple[int, set[str]]] = {
     "source": (2, set()),
     "config": (1, set()),
 }
-GROUND = {"arrays", "clock", "errors", "files", "__version__"}
-AT_THE_TOP = {"__init__", "arrays", "cli", "clock", "errors", "files", "talk"}
+GROUND = {"arrays", "clock", "early", "errors", "files", "__version__"}
+AT_THE_TOP = {"__init__", "arrays", "cli", "clock", "early", "errors", "files", "talk"}
 
 
 def imports_of(path: Path) -> set[str]:

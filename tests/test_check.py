@@ -109,13 +109,12 @@ def test_a_page_without_the_web_extra_says_what_to_install(
 
 
 def test_a_machine_that_nobody_has_taught_is_named_until_it_has_learnt(tmp_path: Path, earshot: Earshot) -> None:
-    (tmp_path / "in").mkdir()
-    source = f"{{name: pump, type: folder, path: {tmp_path / 'in'}, watch: new, detector: {DEMO / 'detector'}}}"
+    source = f"{{name: pump, type: microphone, device: nobody has it, detector: {DEMO / 'detector'}}}"
     config = write(tmp_path, sources=source, rest=f"state_directory: {tmp_path}\n")
-    step = checked(earshot, config, "--listen", "0")["pump: detector"]
+    step = checked(earshot, config, "--listen", "0", code=1)["pump: detector"]
     assert (step["verdict"], "not taught yet" in (step["found"] or "")) == ("warn", True)
     (tmp_path / "detectors" / "pump").mkdir(parents=True)
-    assert checked(earshot, config, "--listen", "0")["pump: detector"]["verdict"] == "ok"
+    assert checked(earshot, config, "--listen", "0", code=1)["pump: detector"]["verdict"] == "ok"
 
 
 # --- All of it ---

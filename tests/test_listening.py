@@ -18,19 +18,19 @@ from edge import detector as detectors
 from edge.clock import rfc3339
 from edge.config import Config, load
 from edge.daemon import openers
-from edge.daemon.happening import Moment, Standing
-from edge.daemon.hearing import Hearing, knows_machine_of
+from edge.daemon.happening import Happening, Moment, Standing
+from edge.daemon.hearing import Hearing
 from edge.daemon.lasting import LastingSource, Lost
+from edge.judge import Event
 from edge.memory import Notes
 from edge.source import Block, NewFiles, read_samples
 from edge.source.block import Stretch
-from tests.conftest import COMMAND, DEMO, Ran, environment, run_process, taught
+from tests.conftest import COMMAND, DEMO, Ran, environment, run_process
 
 WriteWav = Callable[..., Path]
 Sound = NDArray[np.float32]
 
-DETECTOR = detectors.read(taught())
-EXAMPLE = detectors.read(DEMO / "detector")
+DETECTOR = detectors.read(DEMO / "detector")
 HOP_SECONDS = DETECTOR.plan.hop_seconds
 WINDOW_SECONDS = DETECTOR.plan.window_samples / 16_000
 
@@ -44,7 +44,7 @@ def sound() -> Sound:
 
 def config_of(folder: Path, source: str) -> Config:
     path = folder / "config.yaml"
-    path.write_text(f"sources: [{{name: pump, detector: {DETECTOR.path}, {source}}}]\nmqtt: {{host: 127.0.0.1}}\n")
+    path.write_text(f"sources: [{{name: pump, detector: {DEMO / 'detector'}, {source}}}]\nmqtt: {{host: 127.0.0.1}}\n")
     return load(path)
 
 
@@ -147,32 +147,40 @@ def test_a_watch_that_makes_no_sense_is_refused(tmp_path: Path, end: str) -> Non
 # --- A machine that nobody has taught ---
 
 
-@pytest.mark.parametrize(
-    ("source", "known"),
-    [
-        ("type: microphone", False),
-        ("type: stdin", False),
-        ("type: folder, path: ., watch: new", False),
-        ("type: folder, path: .", True),
-    ],
-)
-def test_the_example_knows_no_machine_that_is_heard_live(tmp_path: Path, source: str, known: bool) -> None:
-    (settings,) = config_of(tmp_path, source).sources
-    assert knows_machine_of(settings, EXAMPLE) is known
-    assert knows_machine_of(settings, DETECTOR)
+def heard_of(tmp_path: Path, source: str, *sounds: Sound) -> list[Happening]:
+    config = config_of(tmp_path, source)
+    hearing = Hearing(config.sources[0], DETECTOR, DETECTOR.section(None), config)
+    return [each for block in blocks(np.concatenate(sounds)) for each in hearing.hear(block)]
 
 
-def test_a_machine_that_nobody_has_taught_has_scores_and_no_alarm(tmp_path: Path) -> None:
-    """White noise, 20 dB louder than the example: for minutes, and the level is no reason to distrust the sensor."""
-    config = config_of(tmp_path, "type: stdin")
-    hearing = Hearing(config.sources[0], EXAMPLE, EXAMPLE.section(None), config)
-    noise = np.random.default_rng(0).normal(0, 0.2, 16_000 * 60 * 6).astype(np.float32)
-    happened = [each for block in blocks(np.clip(noise, -1, 1)) for each in hearing.hear(block)]
+@pytest.fixture(scope="module")
+def strange() -> Sound:
+    """White noise, 20 dB louder than the example: for minutes, and its level is no reason to distrust the sensor."""
+    return np.clip(np.random.default_rng(0).normal(0, 0.2, 16_000 * 60 * 3), -1, 1).astype(np.float32)
+
+
+def test_a_machine_that_nobody_has_taught_has_scores_and_no_alarm(tmp_path: Path, strange: Sound) -> None:
+    happened = heard_of(tmp_path, "type: microphone", strange)
     moments = [each for each in happened if isinstance(each, Moment) and each.reading is not None]
     assert {type(each) for each in happened} == {Standing, Moment}
     assert {each.status for each in happened if isinstance(each, Standing)} == {"untaught"}
     assert min(each.score or 0 for each in moments) > 3 * moments[0].threshold
-    assert {(each.evidence, each.rarity, each.provisional) for each in moments} == {(0.0, 0.0, None)}
+    assert {(each.evidence, each.provisional) for each in moments} == {(0.0, None)}
+
+
+def test_what_sounds_like_the_example_is_judged_by_it(tmp_path: Path, sound: Sound) -> None:
+    """The healthy pump through any source, then a fault of it."""
+    fault = read_samples(next((DEMO / "clips").rglob("*anomaly*")))
+    happened = heard_of(tmp_path, "type: microphone", sound, *[fault] * 6)
+    assert {each.status for each in happened if isinstance(each, Standing)} == {"listening"}
+    assert [each.kind for each in happened if isinstance(each, Event)][:1] == ["opened"]
+
+
+@pytest.mark.parametrize("source", ["type: stdin", "type: folder, path: .", "type: folder, path: ., watch: new"])
+def test_what_is_played_or_piped_is_judged_whatever_it_is(tmp_path: Path, source: str, strange: Sound) -> None:
+    happened = heard_of(tmp_path, source, strange)
+    assert "untaught" not in {each.status for each in happened if isinstance(each, Standing)}
+    assert any(isinstance(each, Event) for each in happened)
 
 
 # --- The daemon itself ---

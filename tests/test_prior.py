@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from edge.judge import expected, observed
+from edge.judge import PRIOR, expected, observed
 
 with mock.patch.dict(os.environ):  # benchmarks have one BLAS thread; other tests compare with processes that have all
     from benchmarks import prior
@@ -48,5 +48,5 @@ def test_what_is_left_out_teaches_nothing(made: list[prior.Enrolment]) -> None:
 
 
 def test_the_table_has_a_row_for_each_size(made: list[prior.Enrolment]) -> None:
-    table = prior.promises(made[:14] + made[-26:])
+    table = prior.promises(made[:14] + made[-26:], dict.fromkeys((one.family for one in made), PRIOR))
     assert [row[0] for row in table.rows] == ["all", "16 of 2", "40 of 5", "96 of 12"]

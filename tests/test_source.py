@@ -498,7 +498,8 @@ def test_realtime_hands_a_block_out_at_its_last_sample_and_does_not_drift(record
 
 def test_realtime_catches_up_after_a_pause_without_waiting(recordings: Path) -> None:
     clock = Clock()
-    blocks = FolderSource(recordings, realtime=True, monotonic=clock.monotonic, wait=clock.wait).blocks()
+    source = FolderSource(recordings, realtime=True, block_samples=1600, monotonic=clock.monotonic, wait=clock.wait)
+    blocks = source.blocks()
     next(blocks)
     clock.now += 10
     rest = list(blocks)
@@ -600,7 +601,9 @@ def test_ragged_writes_give_the_same_stream_as_one_piece(pipe: Pipe, rate_hz: in
 
     thread = threading.Thread(target=feed)
     thread.start()
-    piped = list(PcmStream(reader, rate_hz=rate_hz, channels=2, channel=1, sample_format="s24le").blocks())
+    piped = list(
+        PcmStream(reader, rate_hz=rate_hz, channels=2, channel=1, sample_format="s24le", block_samples=1600).blocks()
+    )
     thread.join()
     whole = PcmStream(
         io.BytesIO(data), rate_hz=rate_hz, channels=2, channel=1, sample_format="s24le", block_samples=10**9

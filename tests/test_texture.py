@@ -11,9 +11,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch: the train extra is not installed")
 
 from edge import detector as detectors  # noqa: E402
-from edge.detector import enroll, verify  # noqa: E402
-from edge.ear import Ear, Frontend, FrontendSettings, HopPlan, Model, Samples  # noqa: E402
+from edge.detector import Stretch, enroll, normal_windows, verify  # noqa: E402
+from edge.ear import Ear, Frontend, FrontendSettings, HopPlan, Model, Samples, measured_shapes  # noqa: E402
 from edge.errors import DetectorError, EarshotError  # noqa: E402
+from edge.judge import Scorer, fit_section  # noqa: E402
 from export.bundle import export_texture  # noqa: E402
 from export.gate import check_runtime  # noqa: E402
 from export.graph import write_onnx  # noqa: E402
@@ -89,6 +90,39 @@ def test_the_whole_network_has_the_same_texture(
     early, whole = (Ear(each, PLAN).feed(samples)[-1] for each in (model, Model(tmp_path / "whole.onnx")))
     np.testing.assert_allclose(whole.texture, early.texture, rtol=1e-4, atol=1e-5)
     assert whole.embedding.size == 128
+
+
+def test_what_is_not_wanted_is_not_measured_and_the_rest_is_the_same_to_the_bit(
+    network: Network, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    write_onnx(network, tmp_path / "whole.onnx", {})
+    whole, samples = Model(tmp_path / "whole.onnx"), gusts(rng, 13)
+    everything = Ear(whole, PLAN).feed(samples)
+    for came, expected in zip(Ear(whole, PLAN, quiet=False).feed(samples), everything, strict=True):
+        assert np.array_equal(came.embedding, expected.embedding)
+        assert np.array_equal(came.logits, expected.logits)
+        assert np.array_equal(came.bands[:3], expected.bands[:3])
+        assert came.texture.size == 0
+        assert np.isnan(came.bands[3]).all()
+        assert {name: getattr(came, name).shape for name in measured_shapes(whole)} == measured_shapes(
+            whole, quiet=False
+        )
+
+
+def test_a_machine_that_the_network_knows_scores_the_same_by_what_it_needs_alone(
+    network: Network, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    write_onnx(network, tmp_path / "whole.onnx", {})
+    whole, samples = Model(tmp_path / "whole.onnx"), gusts(rng, 13)
+    windows = normal_windows(Ear(whole, PLAN), [Stretch(f"{i}", Ear(whole, PLAN).feed(gusts(rng, 70))) for i in (0, 1)])
+    assert windows is not None
+    known, stranger = (fit_section(windows, class_index).statistics for class_index in (0, None))
+    assert not known.needs_quiet
+    assert stranger.needs_quiet
+    scorer = Scorer(known)
+    for lean, full in zip(Ear(whole, PLAN, quiet=False).feed(samples), Ear(whole, PLAN).feed(samples), strict=True):
+        of_both = [scorer(x.embedding[None], x.texture[None], x.logits[None], x.bands[None]) for x in (lean, full)]
+        assert of_both[0] == of_both[1]
 
 
 # --- A detector of it ---

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, MutableMapping
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 import soundfile
 
 from edge import detector as detectors
+from edge import early
 from edge.detector import Trials, trial, verify
 from edge.ear import Model
 from edge.errors import DetectorError
@@ -168,3 +171,25 @@ def test_no_child_is_left(folder: Path) -> None:
     Trials().open([folder])
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     assert not [pid for pid in children if "trial" in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
+def test_a_child_that_was_begun_early_is_the_one_that_is_asked_unless_it_has_died(folder: Path) -> None:
+    early.begin(early.TRIAL)
+    (begun,) = early._begun
+    Trials().open([folder])
+    assert begun.poll() is not None
+    assert not early._begun
+
+    early.begin(early.TRIAL)
+    early._begun[0].kill()
+    early._begun[0].wait()
+    assert list(Trials().open([folder])) == [folder]
+
+
+def test_a_child_that_nobody_asks_ends_with_its_parent() -> None:
+    code = f"from edge import early; early.begin({early.TRIAL!r}); print(early._begun[0].pid)"
+    pid = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    give_up = time.monotonic() + 60
+    while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
+        assert time.monotonic() < give_up
+        time.sleep(0.05)

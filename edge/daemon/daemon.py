@@ -10,6 +10,7 @@ becomes a message elsewhere, in a thread a source, which nothing makes wait:
     payloads     and in which words                              -> JSON, as in edge/schemas/
     remembered   what its judge has learnt, from start to start  -> notes
     minutes      what happens there, each minute in numbers      -> history
+    turns        in which order, where they are many
     shown        what the page is shown, and may ask             -> page
 
 Whom they tell and where they keep is `shared`; how all of it is, `wellbeing` says.
@@ -70,6 +71,7 @@ class Daemon:
         """
         self._config = config
         self._failure: Exception | None = None
+        self._all_are_here = threading.Event()
         state = config.state_path
         self._shared = Shared.of(config, self._obey)
         opened = openers(config.sources, Notes(state / "heard" if state else None))
@@ -109,12 +111,11 @@ class Daemon:
         until = None if seconds is None else time.monotonic() + seconds
         self._shared.start()
         threads = [threading.Thread(target=self._guard, args=(each,), name=each.name) for each in self._listeners]
-        for thread in threads:
-            thread.start()
-        # Neither for a microphone nor for the broker: each may come back tomorrow, and boot must not wait for it.
-        notify(READY)
         server = None
         try:
+            self._begin(threads)
+            # Neither for a microphone nor for the broker: each may come back tomorrow, and boot must not wait for it.
+            notify(READY)
             server = self._serve_metrics()  # late: it asks DNS for our name, which may take its time
             self.school.resume()
             self._paging.open()
@@ -134,6 +135,14 @@ class Daemon:
         if self._failure is not None and none_is_left:
             raise self._failure
 
+    def _begin(self, threads: Sequence[threading.Thread]) -> None:
+        """Start them; they wait for each other, for who hears already leaves the next hardly a moment to begin."""
+        try:
+            for thread in threads:
+                thread.start()
+        finally:
+            self._all_are_here.set()
+
     def _end_sources(self, threads: Sequence[threading.Thread]) -> None:
         while alive := [each for each in zip(self._listeners, threads, strict=True) if each[1].is_alive()]:
             for listener, _ in alive:  # one that is just being opened does not hear the first call
@@ -151,6 +160,7 @@ class Daemon:
 
     def _guard(self, listener: Listener) -> None:
         """A source that fails, by a defect of ours or of its detector, is lost; the others listen on."""
+        self._all_are_here.wait()
         try:
             listener.run()
         except Exception as error:

@@ -17,17 +17,7 @@ from edge.judge import SensorHealth
 from edge.source import SAMPLE_RATE_HZ, Block, Samples
 from edge.voice import Acknowledge, Command, Shelve, Stopwatch, Threshold
 
-UNTAUGHT: Final = "not taught yet: judged by the example that comes with Earshot, so there is no alarm"
-
-
-def knows_machine_of(settings: SourceSettings, detector: Detector) -> bool:
-    """Return whether a detector can know what a source hears.
-
-    What comes with Earshot is an example, of a machine that is simulated: it knows none that is heard live, and to it
-    each of them sounds wrong. Recordings that are played are there to see what becomes of them, as in `make run`.
-    """
-    is_played = isinstance(settings, FolderSettings) and settings.watch == "all"
-    return is_played or not detector.is_example
+UNTAUGHT: Final = "not taught yet: it has never sounded like the example that it is judged by, so there is no alarm"
 
 
 class Hearing:
@@ -43,18 +33,17 @@ class Hearing:
         """Raise ConfigError where detector and settings do not fit."""
         # What is heard over and over is no new sound to learn from.
         repeats = isinstance(settings, FolderSettings) and settings.loop
-        is_taught = knows_machine_of(settings, detector)
-        self._judged = Standing("listening") if is_taught else Standing("untaught", UNTAUGHT)
-        self.judge = Judge(config.event, detector, section, learns=not repeats, alarms=is_taught)
+        self.judge = Judge(config.event, detector, section, learns=not repeats)
+        # To the example that comes with Earshot, of a simulated pump, each machine of this world sounds wrong. What was
+        # enrolled knows its machine, which may be faulty from the first minute on; so may what is played or piped.
+        self._is_known = not (detector.is_example and isinstance(settings, MicrophoneSettings))
         self.stopwatch = Stopwatch()
         self._settings = settings
         keeps = config.evidence.privacy != "off"
         self._line = Line(detector, section, keeps_seconds=KEEPS_SECONDS if keeps else 0.0)
         self._explaining = Explaining(self._line, self.judge, section)
         normal = section.statistics
-        # Of a machine that nobody has learnt, the right level is not known.
-        sensor = config.sensor if is_taught else config.sensor.model_copy(update={"level_db": None})
-        self._sensor = SensorHealth(sensor, normal.band_mean, normal.band_deviation)
+        self._sensor = SensorHealth(config.sensor, normal.band_mean, normal.band_deviation)
         self._recording: str | None = None
         self._begun_sample = 0
         self._unwell = False
@@ -137,14 +126,23 @@ class Hearing:
         heard_seconds = reading.end_sample / SAMPLE_RATE_HZ
         heard_until = heard_from + heard_seconds
         score = self.judge.score_of(reading)
-        fault = reading.fault or self._sensor.level(reading.band_level)
+        fault = reading.fault
+        if score is not None and self._recognizes(score):
+            fault = fault or self._sensor.level(reading.band_level)
         happened: list[Happening]
         if score is None or fault is not None:
             happened = self._distrust(fault)
+        elif not self._is_known:
+            happened = [Standing("untaught", UNTAUGHT)]
         else:
             events = self._explaining.explain(reading, self.judge.hear(reading, heard_until))
-            happened = [self._judged, *events]
+            happened = [Standing("listening"), *events]
         return [*happened, self._moment(heard_until, heard_seconds, reading, score)]
+
+    def _recognizes(self, score: float) -> bool:
+        """Return whether this is the machine that the detector knows: it has sounded like it, now or once before."""
+        self._is_known = self._is_known or score <= self.judge.threshold
+        return self._is_known
 
     def _moment(
         self,
@@ -164,7 +162,7 @@ class Hearing:
             shelved_until=shelved_until if shelved_until > now else None,
             recording=self._recording,
             evidence=self.judge.evidence,
-            provisional=self.judge.provisional,
+            provisional=self.judge.provisional if self._is_known else None,
             reading=reading,
             score=score,
             rarity=self.judge.rarity,

@@ -124,7 +124,8 @@ class Listener:
                 if isinstance(each, Lost):
                     self.lose(each)
                 else:
-                    self._hear(each)
+                    with self._shared.turns.turn():
+                        self._hear(each)
         if self._minutes is not None:
             self._minutes.end()
 

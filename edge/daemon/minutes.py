@@ -2,6 +2,7 @@
 
 from edge.daemon.happening import Happening, Moment, Standing
 from edge.detector import Detector, Judge, Section
+from edge.ear import measured_shapes
 from edge.judge import Alarm, alarms_at
 from edge.memory import Diary, Heard, History
 
@@ -20,15 +21,10 @@ class Minutes:
     ) -> None:
         """Open nothing. most_minutes: after which an episode is closed."""
         self._history, self._source, self._judge, self._most_minutes = history, source, judge, most_minutes
-        frontend, model = detector.frontend, detector.model
+        frontend = detector.frontend
         self._diary: Diary = history.diary(
             source,
-            {
-                "embedding": (model.embedding_dim,),
-                "texture": (model.texture_shape[0] * model.texture_shape[1],),
-                "logits": (model.n_classes,),
-                "bands": (4, frontend.n_mels),
-            },
+            measured_shapes(detector.model, quiet=section.statistics.needs_quiet),
             {
                 "source": source,
                 "detector": detector.sha256,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edge.daemon.happening import Happening, Moment
 from edge.detector import Detector, Reading
+from edge.ear import measured_shapes
 from edge.judge import Event, NormalWindows
 from edge.memory import EpisodeNumbers, Episodes, Notes
 
@@ -71,14 +72,9 @@ def called_normal(state: Path, source: str, detector: Detector) -> list[tuple[st
 
 def _windows_of(name: str, measured: Mapping[str, NDArray[Any]], detector: Detector) -> NormalWindows | None:
     """Return what an episode measured as windows of a condition; None if another network had measured it."""
-    channels, rows = detector.model.texture_shape
     n = len(measured["bands"]) if "bands" in measured else 0
-    shapes = {
-        "embedding": (n, detector.model.embedding_dim),
-        "texture": (n, channels * rows),
-        "logits": (n, detector.model.n_classes),
-        "bands": (n, 4, detector.model.n_mels),
-    }
+    own = measured_shapes(detector.model, quiet=detector.section(None).statistics.needs_quiet)
+    shapes = {name: (n, *shape) for name, shape in own.items()}
     if not n or {key: measured[key].shape for key in MEASURED if key in measured} != shapes:
         return None
     return NormalWindows(

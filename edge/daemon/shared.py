@@ -1,17 +1,19 @@
 """What the listeners of one daemon share: whom they tell, and where what they hear is kept."""
 
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 from edge.config import Config
 from edge.daemon.trends import Trends
+from edge.daemon.turns import Turns
 from edge.memory import ClipStore, History, Notes
 from edge.voice import Command, Notifier, Publisher
 
-CLOSE_SECONDS: Final = 1.0
-"""For the last minutes, and the last clips, at the end; systemd waits 5 s for all of us."""
+CLOSE_SECONDS: Final = 4.0
+"""For the last minutes, and the last clips, at the end; systemd waits 15 s for all of us."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Shared:
     trends  how each source changes over weeks
     notes   what the judges have learnt
     stop    set when all is to end
+    turns   by which the listening threads take turns to hear
     """
 
     publisher: Publisher
@@ -30,6 +33,7 @@ class Shared:
     trends: Trends
     notes: Notes
     stop: threading.Event
+    turns: Turns = field(default_factory=Turns)
 
     @classmethod
     def of(cls, config: Config, on_command: Callable[[str, Command], str | None]) -> Self:
@@ -69,10 +73,11 @@ class Shared:
                 each.start()
 
     def close_memory(self) -> None:
-        """Write down what is not yet written."""
+        """Write down what is not yet written, as far as the disk takes it in time."""
+        until = time.monotonic() + CLOSE_SECONDS
         for each in (self.notes, self.history, self.clips):
             if each is not None:
-                each.close(CLOSE_SECONDS)
+                each.close(max(0.0, until - time.monotonic()))
 
     def close_voice(self) -> None:
         """Say what is not yet said."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge.arrays import arrays_of
 from edge.detector.card import SectionCard
-from edge.ear import Model
+from edge.ear import Model, measured_shapes
 from edge.judge import NormalWindows, heard_conditions
 
 MOST_WINDOWS: Final = 2000
@@ -37,15 +37,8 @@ def windows_of(data: bytes, card: SectionCard, model: Model) -> NormalWindows:
     arrays = arrays_of(data)
     names = card.conditions or tuple(card.domains)
     n = len(arrays["condition"]) if "condition" in arrays else 0
-    channels, rows = model.texture_shape
-    shapes = {
-        "embedding": (n, model.embedding_dim),
-        "texture": (n, channels * rows),
-        "logits": (n, model.n_classes),
-        "bands": (n, 4, model.n_mels),
-        "condition": (n,),
-        "recording": (n,),
-    }
+    shapes = {name: (n, *shape) for name, shape in measured_shapes(model).items()}
+    shapes |= {"condition": (n,), "recording": (n,)}
     came = {name: array.shape for name, array in arrays.items()}
     if came != shapes or not n:
         raise ValueError(f"holds {came}: expected {shapes}, as the network measures")

@@ -2,14 +2,15 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from edge.config import EventSettings
 from edge.detector.folder import Detector
 from edge.detector.line import Reading
 from edge.detector.sections import Section
-from edge.ear import Frontend
+from edge.ear import FloatArray, Frontend
 from edge.errors import ConfigError
 from edge.judge import (
     Band,
@@ -47,22 +48,12 @@ PROMISED_PER_WEEK: Final = 1.0
 class Judge:
     """One section's readings to events. All times are those of the sound, s, of a clock that only runs forward."""
 
-    def __init__(
-        self,
-        settings: EventSettings,
-        detector: Detector,
-        section: Section,
-        *,
-        learns: bool = False,
-        alarms: bool = True,
-    ) -> None:
+    def __init__(self, settings: EventSettings, detector: Detector, section: Section, *, learns: bool = False) -> None:
         """Raise ConfigError if the detector has not what `settings` asks for: a score, or false alarms so rare.
 
         learns: whether it goes on learning what varies, where `settings` let it: from one machine's sound, live.
         Without, the same sound is judged the same whatever was heard before.
-        alarms: whether its section is of the machine that is heard. Else there are scores, and no alarm is ever near.
         """
-        self._alarms = alarms
         self.score_name, self._own_threshold = _deciding_score(settings, detector, section)
         self._ordinary = section.ordinary[self.score_name]
         self._own_rate = self._rate_at(self._own_threshold)
@@ -78,7 +69,7 @@ class Judge:
             threshold=self._own_threshold,
         )
         self.averages_seconds = (detector.plan.window_seconds, *settings.averages_seconds)
-        self._provisional = _provisional(settings, detector, section) if alarms else None
+        self._provisional = _provisional(settings, detector, section)
         self._learner = self._learner_of(settings, detector) if learns and self._provisional else None
         self._statistics = section.statistics
         self._passage = _passage(section, detector.plan.window_hops)
@@ -110,7 +101,7 @@ class Judge:
 
         The logarithm of how improbable ordinary sound makes the newest, by that of the rate of false alarms.
         """
-        return self._nearness(self._events.surprise) if self._alarms else 0.0
+        return self._nearness(self._events.surprise)
 
     @property
     def scales(self) -> list[tuple[float, float, float]]:
@@ -171,18 +162,16 @@ class Judge:
             return self.interrupt("source_lost")
         if self._passes(reading):
             return []  # time passes, and nothing is heard
-        normal = self._statistics.nearest_normal(reading.band_level)
-        bands = moved_bands(reading.band_level, normal, self._statistics.band_deviation, self._edges_hz)
-        return self.weigh(score, time, bands)
+        return self.weigh(score, time, partial(self._moved, reading.band_level))
 
-    def weigh(self, score: float, time: float, bands: Sequence[Band] = ()) -> list[Event]:
-        """Take the score of the window that ends at `time`, and what moved in it; return what happened."""
+    def weigh(self, score: float, time: float, moved: Callable[[], Sequence[Band]] = tuple) -> list[Event]:
+        """Take the score of the window that ends at `time`; return what happened. moved: asked for what moved in it."""
         log_of_it = float(log_score(score, self.score_name))
-        if time < self._shelved_until or not self._alarms:
+        if time < self._shelved_until:
             self._events.pass_over(time, log_of_it)
             self._doubt()
             return []
-        events = self._events.step(time, score, log_of_it, bands)
+        events = self._events.step(time, score, log_of_it, moved)
         self._learn(log_of_it, events)
         return events
 
@@ -225,6 +214,10 @@ class Judge:
         if self._passage.begins:
             self._events.set_aside()
         return True
+
+    def _moved(self, level_db: FloatArray) -> list[Band]:
+        own = self._statistics
+        return moved_bands(level_db, own.nearest_normal(level_db), own.band_deviation, self._edges_hz)
 
     def _learn(self, log_of_it: float, events: Sequence[Event]) -> None:
         """Let a window teach what is ordinary, if it is.

@@ -32,8 +32,9 @@ class Line:
 
     def __init__(self, detector: Detector, section: Section, *, keeps_seconds: float = 0.0) -> None:
         """keeps_seconds: of the newest sound itself, for who looks at it again (`sound_of`)."""
+        self._keeps = keeps_seconds > 0
         self._newest = Newest(round(keeps_seconds * detector.frontend.sample_rate_hz))
-        self.ear = Ear(detector.model, detector.plan)
+        self.ear = Ear(detector.model, detector.plan, quiet=section.statistics.needs_quiet)
         self._scorer = Scorer(section.statistics)
         self._whose = f"{shown(detector.path)}: {section.card.name}"
 
@@ -52,7 +53,8 @@ class Line:
 
         Raises DetectorError where a score is no number: NaN is neither above a threshold nor below it.
         """
-        self._newest.push(as_pcm(samples))
+        if self._keeps:
+            self._newest.push(as_pcm(samples))
         return [self.score(measurement) for measurement in self.ear.feed(samples)]
 
     def sound_of(self, reading: Reading, seconds: float) -> Samples | None:

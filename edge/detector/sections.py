@@ -4,7 +4,6 @@ Every array is held against what it is for, of every section: its shape by the n
 is done with them at the first sound.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any, Final
@@ -152,8 +151,7 @@ def _section(own: _Own, section: SectionCard, card: Card, model: Model) -> Secti
 
 def _statistics(own: _Own, section: SectionCard, card: Card, model: Model) -> SectionStatistics:
     n_mels, n_domains = frontend_of(card).n_mels, len(section.domains)
-    texture_dim = math.prod(model.texture_shape)
-    expected = sizes(model.embedding_dim, texture_dim, n_mels)
+    expected = sizes(model.embedding_dim, model.texture_dim, n_mels)
     names = [n for n in SCORE_NAMES if own.has(f"{n}.means")]
     if impossible := [n for n in names if not expected.get(n)]:
         own.refuse(f"{impossible[0]}.means", "what the network does not measure", "none")

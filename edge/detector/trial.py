@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
+from edge import early
 from edge.detector.folder import Detector, digest_of, read
 from edge.detector.golden import Played, verify
 from edge.ear import Model
@@ -39,7 +40,7 @@ MOST_BYTES: Final = 1 << 30
 _LOOK_SECONDS: Final = 0.2
 _END_SECONDS: Final = 5.0
 _MOST_ANSWER_BYTES: Final = 65_536
-_COMMAND: Final = (sys.executable, "-P", "-c", "from edge.detector.trial import main; main()")
+_COMMAND: Final = early.TRIAL
 
 
 class Trials:
@@ -98,7 +99,7 @@ def _verdicts(
     paths: Sequence[Path], passed: Sequence[str], cancelled: Callable[[], bool], seconds: float
 ) -> Iterator[dict[str, str]]:
     """Yield what a child says of each folder, and of the one that it did not outlive."""
-    child = subprocess.Popen(_COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    child = early.take(_COMMAND)
     assert child.stdin is not None
     assert child.stdout is not None
     try:

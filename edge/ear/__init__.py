@@ -13,7 +13,7 @@ It compares nothing: what is normal is the judge's business.
 from edge.ear.bands import DEAD_DB, QUIET_PER_DB, QUIET_ROWS, FloatArray, band_levels, band_statistics
 from edge.ear.ear import Ear, level_dbfs
 from edge.ear.frontend import POWER_FLOOR, Features, Frontend, FrontendSettings, Samples
-from edge.ear.meter import Measurement, Meter
+from edge.ear.meter import Measurement, Meter, measured_shapes
 from edge.ear.model import MOST_GRAPH_BYTES, Model
 from edge.ear.newest import Newest, Pcm, as_pcm
 from edge.ear.ring import HOP_FRAMES, HopPlan
@@ -42,5 +42,6 @@ __all__ = [
     "band_levels",
     "band_statistics",
     "level_dbfs",
+    "measured_shapes",
     "still_stretches",
 ]

@@ -21,12 +21,12 @@ MIN_LEVEL_DBFS: Final = -100.0
 class Ear:
     """Samples to measurements. Of which machine is not its business."""
 
-    def __init__(self, model: Model, plan: HopPlan) -> None:
-        """Hear through `model`, in windows and frames as `plan` has them."""
+    def __init__(self, model: Model, plan: HopPlan, *, quiet: bool = True) -> None:
+        """Hear through `model`, in windows and frames as `plan` has them; quiet: as for `Meter`."""
         self.plan = plan
         self._ring = Ring(plan)
         self._frontend = Frontend(plan.frontend)
-        self._meter = Meter(model, plan)
+        self._meter = Meter(model, plan, quiet=quiet)
         self.reset()
 
     def reset(self) -> None:

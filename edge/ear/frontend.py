@@ -6,14 +6,18 @@ A frame is a function of its 1024 samples and of nothing else: no padding, no ma
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from functools import cached_property
-from typing import Final
+from functools import lru_cache
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Samples = NDArray[np.float32]
 Features = NDArray[np.float32]
+_Float = TypeVar("_Float", np.float32, np.float64)
+
+MOST_KINDS: Final = 16
+"""Of settings whose filters are kept."""
 
 POWER_FLOOR: Final = 1e-10
 """Power below which a band counts as silent: -100 dB."""
@@ -77,9 +81,9 @@ class Frontend:
         if samples.ndim != 1 or samples.size < s.frame_samples:
             raise ValueError(f"samples of shape {samples.shape}: expected (T,) with T >= {s.frame_samples}")
 
-        spectrum = np.fft.rfft(self._frames(samples) * self._window)
+        spectrum = np.fft.rfft(self._frames(samples) * _hann(s.frame_samples))
         power = np.square(spectrum.real) + np.square(spectrum.imag)
-        mel = self._mel_filters @ power.T
+        mel = _mel_filters(s) @ power.T
         log_mel: Features = 10.0 * np.log10(np.maximum(mel, np.float32(POWER_FLOOR)))
         return log_mel
 
@@ -94,26 +98,41 @@ class Frontend:
         shape = (s.frames_in(samples.size), s.frame_samples)
         return np.ndarray(shape, samples.dtype, samples, strides=(s.hop_samples * step, step))
 
-    @cached_property
+    @property
     def band_edges_hz(self) -> NDArray[np.float64]:
         """The corners of the mel triangles, shape (M + 2,): band m rises from [m], peaks at [m+1], ends at [m+2]."""
-        s = self.settings
-        low, high = _hz_to_mel(np.array([s.f_min_hz, s.f_max_hz]))
-        return _mel_to_hz(np.linspace(low, high, s.n_mels + 2))
+        return _band_edges_hz(self.settings)
 
-    @cached_property
-    def _window(self) -> Samples:
-        phase = 2 * np.pi * np.arange(self.settings.frame_samples) / self.settings.frame_samples
-        return (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
 
-    @cached_property
-    def _mel_filters(self) -> NDArray[np.float32]:
-        """Triangles on the linear frequency axis, each of unit area (Slaney), shape (M, frame_samples // 2 + 1)."""
-        s = self.settings
-        bins_hz = np.fft.rfftfreq(s.frame_samples, 1 / s.sample_rate_hz)
-        low, peak, high = (self.band_edges_hz[i : i + s.n_mels, np.newaxis] for i in range(3))
-        triangles = np.minimum((bins_hz - low) / (peak - low), (high - bins_hz) / (high - peak))
-        return (np.maximum(triangles, 0) * 2 / (high - low)).astype(np.float32)
+# Of all frontends with the same settings, so that a hundred microphones have one bank of filters, and it stays in the
+# caches: it is a quarter of a megabyte.
+
+
+@lru_cache(maxsize=MOST_KINDS)
+def _hann(frame_samples: int) -> Samples:
+    phase = 2 * np.pi * np.arange(frame_samples) / frame_samples
+    return _shared((0.5 - 0.5 * np.cos(phase)).astype(np.float32))
+
+
+@lru_cache(maxsize=MOST_KINDS)
+def _band_edges_hz(s: FrontendSettings) -> NDArray[np.float64]:
+    low, high = _hz_to_mel(np.array([s.f_min_hz, s.f_max_hz]))
+    return _shared(_mel_to_hz(np.linspace(low, high, s.n_mels + 2)))
+
+
+@lru_cache(maxsize=MOST_KINDS)
+def _mel_filters(s: FrontendSettings) -> NDArray[np.float32]:
+    """Triangles on the linear frequency axis, each of unit area (Slaney), shape (M, frame_samples // 2 + 1)."""
+    bins_hz = np.fft.rfftfreq(s.frame_samples, 1 / s.sample_rate_hz)
+    low, peak, high = (_band_edges_hz(s)[i : i + s.n_mels, np.newaxis] for i in range(3))
+    triangles = np.minimum((bins_hz - low) / (peak - low), (high - bins_hz) / (high - peak))
+    return _shared((np.maximum(triangles, 0) * 2 / (high - low)).astype(np.float32))
+
+
+def _shared(x: NDArray[_Float]) -> NDArray[_Float]:
+    """Return it, to be written into by nobody."""
+    x.flags.writeable = False
+    return x
 
 
 # The Slaney mel scale (Auditory Toolbox, 1998): linear to 1 kHz, 15 mel; above, 27 mel for each factor of 6.4.

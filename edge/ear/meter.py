@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, Self
 
 import numpy as np
 
-from edge.ear.bands import DEAD_DB, FloatArray, band_statistics
+from edge.ear.bands import DEAD_DB, STATISTICS, FloatArray, band_statistics
 from edge.ear.frontend import Features
 from edge.ear.model import Model
 from edge.ear.ring import HOP_FRAMES, FrameRing, HopPlan
@@ -46,6 +46,16 @@ class Measurement:
         return replace(self, level_dbfs=level_dbfs)
 
 
+def measured_shapes(model: Model, *, quiet: bool = True) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each part of a `Measurement` through `model`; quiet: as for `Meter`."""
+    return {
+        "embedding": (model.embedding_dim,),
+        "texture": (model.texture_dim if quiet else 0,),
+        "logits": (model.n_classes,),
+        "bands": (STATISTICS, model.n_mels),
+    }
+
+
 class _Given(NamedTuple):
     """What the network gives of one window: embedding (D,), logits (k,), texture (C R,)."""
 
@@ -57,12 +67,17 @@ class _Given(NamedTuple):
 class Meter:
     """Frames to measurements, hop by hop."""
 
-    def __init__(self, model: Model, plan: HopPlan) -> None:
-        """Measure through `model`, in windows as `plan` has them."""
+    def __init__(self, model: Model, plan: HopPlan, *, quiet: bool = True) -> None:
+        """Measure through `model`, in windows as `plan` has them.
+
+        quiet: whether what counts moments by how quiet they are is wanted: texture and quiet level of the bands. They
+        are a fifth of the cost of a hop.
+        """
         self.plan = plan
-        self._model = model
+        self._quiet = quiet
+        self._model = model if quiet else model.without_texture()
         self._frames = FrameRing(plan)
-        self._texture = Texture(plan.window_hops - 1, *model.texture_shape)
+        self._texture = Texture(plan.window_hops - 1, *self._model.texture_shape)
         self.reset()
 
     def reset(self) -> None:
@@ -94,7 +109,7 @@ class Meter:
                 measurements.append(None)
                 continue
             end_sample = plan.window_samples + (self._n_hops - plan.window_hops) * plan.hop_samples
-            bands, fault = band_statistics(window), _fault(window)
+            bands, fault = band_statistics(window, quiet=self._quiet), _fault(window)
             measurements.append(Measurement(end_sample, one.embedding, one.texture, one.logits, bands, np.nan, fault))
         return measurements
 

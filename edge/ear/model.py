@@ -14,6 +14,7 @@ A graph whose only state is `state.frames`, (N, 1, M, W - 16), and that has no e
 whole: it need run only where a window is wanted.
 """
 
+import copy
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -71,6 +72,7 @@ class Model:
             data = read_plain(path, MOST_GRAPH_BYTES) if data is None else data
             check_graph(data)
             self._session = _session(data)
+            self._run_options: onnxruntime.RunOptions | None = None
             inputs, outputs = _shapes(self._session.get_inputs()), _shapes(self._session.get_outputs())
             _check_names(inputs, outputs)
             self._measure(inputs, outputs)
@@ -93,6 +95,7 @@ class Model:
         self.n_classes = _sizes(outputs, "logits", (0, None))[1] if "logits" in outputs else 0
         _, *texture = _sizes(outputs, "texture", (0, None, None)) if "texture" in outputs else (0, 0, 0)
         self.texture_shape = (texture[0], texture[1])
+        self.texture_dim = math.prod(self.texture_shape)
         if "quiet" in outputs and (rows := _sizes(outputs, "quiet", (0, None))[1]) != self.texture_shape[1]:
             raise ValueError(f"quiet of {rows} rows: expected {self.texture_shape[1]}, as texture has")
         self.whole_frames = self._whole_frames()
@@ -103,6 +106,17 @@ class Model:
             return None
         *of_frames, past = self._state_shapes[0]
         return past + HOP_FRAMES if of_frames == [1, self.n_mels] else None
+
+    def without_texture(self) -> "Model":
+        """Return the same network, its weights shared, which does not compute its early map."""
+        if not self.texture_dim or not self.embedding_dim:
+            return self
+        other = copy.copy(self)
+        other._outputs = [name for name in self._outputs if name in ("embedding", "logits")]
+        other.texture_shape, other.texture_dim = (0, 0), 0
+        other._run_options = onnxruntime.RunOptions()
+        other._run_options.only_execute_path_to_fetches = True
+        return other
 
     def empty_cache(self, n_streams: int = 1) -> Cache:
         """Return the cache of streams that have heard nothing."""
@@ -135,7 +149,7 @@ class Model:
     def _run(self, features: Features, cache: Cache) -> tuple[Heard, Cache]:
         feeds = dict(zip(self._state_names, cache, strict=True))
         feeds["features"] = np.ascontiguousarray(features[:, np.newaxis], np.float32)
-        values = self._session.run([*self._outputs, *self._state_names_out], feeds)
+        values = self._session.run([*self._outputs, *self._state_names_out], feeds, self._run_options)
         given = dict(zip(self._outputs, values, strict=False))
         n_streams, n_hops = len(features), features.shape[2] // HOP_FRAMES
         nothing = np.empty((n_streams, n_hops, 0, 0), np.float32)

@@ -53,13 +53,14 @@ class HopPlan:
 
 
 class Ring:
-    """A bounded buffer of samples, cut into hops."""
+    """A bounded buffer of samples, cut into hops. It is as large as it ever had to be: of live sound, two hops."""
 
     def __init__(self, plan: HopPlan, *, max_hops: int = 32) -> None:
         """Hold samples for at most `max_hops` hops at once."""
         self.plan = plan
         self.max_hops = max_hops
-        self._samples: Samples = np.empty(plan.frontend.samples_for(HOP_FRAMES * (max_hops + 1)), np.float32)
+        self._most_samples = plan.frontend.samples_for(HOP_FRAMES * (max_hops + 1))
+        self._samples: Samples = np.empty(min(self._most_samples, 2 * plan.hop_samples), np.float32)
         self._n_samples = 0
         self._hops_read = 0
 
@@ -76,7 +77,7 @@ class Ring:
     @property
     def room(self) -> int:
         """Samples that may be written before the next read."""
-        return self._samples.size - self._n_samples
+        return self._most_samples - self._n_samples
 
     def write(self, samples: Samples) -> None:
         """Append samples, shape (T,). Raises ValueError if there is no room: read first."""
@@ -84,6 +85,8 @@ class Ring:
             raise ValueError(
                 f"{samples.size} samples: expected at most {self.room}, which is what the ring has room for"
             )
+        if self._n_samples + samples.size > self._samples.size:
+            self._grow(self._n_samples + samples.size)
         self._samples[self._n_samples : self._n_samples + samples.size] = samples
         self._n_samples += samples.size
 
@@ -107,6 +110,11 @@ class Ring:
         self._n_samples -= used
         self._hops_read += n_hops
         return hops
+
+    def _grow(self, n_samples: int) -> None:
+        larger = np.empty(min(self._most_samples, max(n_samples, 2 * self._samples.size)), np.float32)
+        larger[: self._n_samples] = self._samples[: self._n_samples]
+        self._samples = larger
 
 
 class FrameRing:

@@ -9,7 +9,7 @@ end. All times are those of the sound, never of a clock on the wall.
 import math
 import uuid
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Literal
@@ -116,13 +116,18 @@ class EventDetector:
         """The newest mean of the log score over each scale of the evidence; None where one waits."""
         return self._evidence.averages
 
-    def step(self, time: float, score: float, log_score: float, bands: Sequence[Band] = ()) -> list[Event]:
-        """Take the score of the window that ends at `time` (s, of a clock that runs forward); say what happened."""
+    def step(
+        self, time: float, score: float, log_score: float, moved: Callable[[], Sequence[Band]] = tuple
+    ) -> list[Event]:
+        """Take the score of the window that ends at `time` (s, of a clock that runs forward); say what happened.
+
+        moved: asked for the bands that moved, where that is said.
+        """
         surprise = self._weigh(time, log_score, learn=self._episode is None)
         self._newest.append(surprise.probability)
         if self._episode is not None:
-            return self._follow(self._episode, time, score, log_score, bands)
-        return self._open(time, score, surprise, bands) if self.held <= self.rate else []
+            return self._follow(self._episode, time, score, log_score, moved)
+        return self._open(time, score, surprise, moved()) if self.held <= self.rate else []
 
     def pass_over(self, time: float, log_score: float) -> None:
         """Take a window that opens nothing and teaches nothing, because a person asked for quiet."""
@@ -183,11 +188,11 @@ class EventDetector:
         return [self._event(self._episode, "opened", time)]
 
     def _follow(
-        self, episode: _Episode, time: float, score: float, log_score: float, bands: Sequence[Band]
+        self, episode: _Episode, time: float, score: float, log_score: float, moved: Callable[[], Sequence[Band]]
     ) -> list[Event]:
         episode.score = score
         if score > episode.peak:
-            episode.peak, episode.bands = score, bands
+            episode.peak, episode.bands = score, moved()
         if episode.recovery.step(log_score):
             return self._close(episode, time, "recovered")
         if time - episode.opened >= 60 * self.settings.max_episode_minutes:

@@ -139,8 +139,7 @@ class Evidence:
         self._change_rate = change_rate
         self._forgotten_a_hop = math.exp(-hop_seconds / MEMORY_SECONDS)
         self._scales = tuple(scales)
-        self._minute_at = max((i for i, scale in enumerate(scales) if scale.hops <= MAX_BLOCKS), default=None)
-        self._pasts = [_Past(scale.hops) for scale in scales]
+        self.forget()
         self.averages: tuple[float | None, ...] = (None,) * len(self._scales)
         self.spoken: tuple[Surprise, ...] = ()
 
@@ -180,6 +179,8 @@ class Evidence:
     def forget(self) -> None:
         """Restart, and forget the run's past too: what comes is another recording."""
         self._pasts = [_Past(scale.hops) for scale in self._scales]
+        short = [past for past in self._pasts if past.hops <= MAX_BLOCKS]
+        self._minute = short[-1] if short else None
 
     @property
     def deviation(self) -> float:
@@ -197,8 +198,9 @@ class Evidence:
         ordinary, spread = self.ordinary, hop_variance * scale.variance_share
         machine = self._tail_of_machine(average, spread) / (1 - STEP_SHARE)
         found = Surprise(min(1.0, machine), scale, False, average, ordinary.level)
-        level, variance = self._run_belief(past, hop_variance)
-        if self._trusted(past).weight < WINDOW_HOPS or average <= level:
+        trusted = self._trusted(past)
+        level, variance = self._run_belief(trusted, hop_variance)
+        if trusted.weight < WINDOW_HOPS or average <= level:
             return found
         if self._may_be_a_change(average, level, spread):
             return found
@@ -237,8 +239,8 @@ class Evidence:
         return _tail(average, self.known_level, LEAST_BETWEEN**2 + spread, self.ordinary.level_freedom)
 
     def _run_belief(self, past: "_Past", hop_variance: float) -> tuple[float, float]:
-        """Return mean and variance of this run's level: the machine's is the prior."""
-        ordinary, past = self.ordinary, self._trusted(past)
+        """Return mean and variance of this run's level, by a past that is trusted: the machine's is the prior."""
+        ordinary = self.ordinary
         if past.weight < WINDOW_HOPS:
             return ordinary.level, ordinary.level_deviation**2
         error = hop_variance * variance_of_mean(past.weight)
@@ -247,17 +249,12 @@ class Evidence:
 
     def _trusted(self, past: "_Past") -> "_Past":
         """Return the past of a minute for whatever is shorter, once there is one: a fault must not teach it so soon."""
-        if self._minute is None or past.hops >= self._minute.hops or self._minute.weight < WINDOW_HOPS:
-            return past
-        return self._minute
-
-    @property
-    def _minute(self) -> "_Past | None":
-        return None if self._minute_at is None else self._pasts[self._minute_at]
+        minute = self._minute
+        return past if minute is None or past.hops >= minute.hops or minute.weight < WINDOW_HOPS else minute
 
     def _clipped(self, score: float) -> float:
         hop_variance = self.deviation**2
-        level, variance = self._run_belief(self._pasts[0], hop_variance)
+        level, variance = self._run_belief(self._trusted(self._pasts[0]), hop_variance)
         reach = CLIP_DEVIATIONS * math.sqrt(variance + hop_variance)
         return min(max(score, level - reach), level + reach)
 

@@ -44,7 +44,7 @@ class Gaussian:
         """
         if domain is not None and domain not in self.domains:
             raise ValueError(f"domain {domain}: expected one of {', '.join(self.domains)}")
-        chosen = [i for i, own in enumerate(self.domains) if domain in (None, own)]
+        chosen = ... if domain is None else [i for i, own in enumerate(self.domains) if own == domain]
         means = self.means[chosen]
         # Centred before it is whitened: the other order would subtract two large numbers in float32.
         steps = x[..., np.newaxis, :] - means

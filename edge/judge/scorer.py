@@ -55,6 +55,11 @@ class SectionStatistics:
     class_index: int | None = None
     fusion: Fusion = "largest"
 
+    @property
+    def needs_quiet(self) -> bool:
+        """Whether a part is measured on what counts moments by how quiet they are."""
+        return not {"texture", "quiet"}.isdisjoint(self.parts)
+
     def nearest_normal(self, level_db: FloatArray) -> FloatArray:
         """Return the ordinary band levels, (M,), of the domain that is nearest to these, (M,)."""
         nearest: FloatArray = self.band_mean[np.abs(self.band_mean - level_db).mean(-1).argmin()]
@@ -94,7 +99,7 @@ def confidence(logits: FloatArray, class_index: int) -> FloatArray:
 
     Computed as the logsumexp of the other logits minus the class's own, which does not saturate where P rounds to 1.
     """
-    others = np.delete(logits, class_index, axis=-1).astype(np.float64)
+    others = np.concatenate([logits[..., :class_index], logits[..., class_index + 1 :]], axis=-1, dtype=np.float64)
     peak = others.max(axis=-1, keepdims=True)
     rest = peak[..., 0] + np.log(np.exp(others - peak).sum(axis=-1))
     doubt: FloatArray = (rest - logits[..., class_index]).astype(np.float32)
@@ -140,7 +145,7 @@ def fuse(
     half as far again from normal as normal sound is.
     """
     distances = np.stack([np.asarray(parts[name], np.float64) for name in typical])
-    ordinary, deviation = (np.array([[pair[i]] for pair in typical.values()]) for i in (0, 1))
+    ordinary, deviation = np.array([*typical.values()]).T[:, :, np.newaxis]
     if fusion == "ratio":
         return np.asarray(np.exp(np.log(np.maximum(distances, LEAST_DISTANCE) / ordinary).mean(axis=0)), np.float32)
     z = (distances - ordinary) / deviation

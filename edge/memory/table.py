@@ -12,7 +12,8 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,10 +48,11 @@ class Layout:
         """A row, packed; `check` and `number` are the table's own."""
         return np.dtype([("check", "<u4"), ("number", "<u8"), *self.columns])
 
-    @property
+    @cached_property
     def header(self) -> bytes:
         """The header, without what fills it up. Raises ValueError if it is too long."""
-        text = json.dumps({"schema": SCHEMA, **asdict(self)}, sort_keys=True).encode()
+        content = {"schema": SCHEMA, "columns": self.columns, "capacity": self.capacity, "about": dict(self.about)}
+        text = json.dumps(content, sort_keys=True).encode()
         if len(text) > HEADER_BYTES:
             raise ValueError(f"a header of {len(text)} bytes: expected at most {HEADER_BYTES}")
         return text

@@ -5,14 +5,14 @@ This room opens, checks and converts; it never scores and knows no configuration
 """
 
 from edge.source.audio_file import rate_in, read_blocks, read_samples, seconds_in
-from edge.source.block import SAMPLE_RATE_HZ, Block, Samples, Source
+from edge.source.block import BLOCK_SECONDS, SAMPLE_RATE_HZ, Block, Samples, Source
 from edge.source.devices import wait_for_change
 from edge.source.folder import FolderSource, NewFiles, find_audio
 from edge.source.microphone import Input, Microphone, describe_input, louder_channel, microphones
 from edge.source.pcm import PcmStream, SampleFormat
 from edge.source.pickup import AS_IT_IS, Note, OnNote, Pickup, say_once
 from edge.source.recorded import Recorded, recorded
-from edge.source.sound_card import BLOCK_SECONDS, SoundCard
+from edge.source.sound_card import SoundCard
 
 __all__ = [
     "AS_IT_IS",

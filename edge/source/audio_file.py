@@ -33,7 +33,7 @@ _BEGINNINGS: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"fLaC", b"ID
 _SQUEEZED: Final = re.compile(r"(.+_)?\d{8}_\d{6}T\.wav", re.IGNORECASE)
 """How an AudioMoth calls a recording whose quiet parts it did not write: at each, a few samples say how long it was."""
 
-_READ_SAMPLES: Final = 1 << 18  # at once, over all channels: 1 MiB as float32
+_READ_SAMPLES: Final = 1 << 15  # at once, over all channels: a folder that is played holds three times as much
 _SALVAGE_SAMPLES: Final = 1 << 10  # where a piece with damage in it is lost as a whole
 _NO_LENGTH: Final = 1 << 62  # libsndfile says 2^63 - 1 frames where the head of a FLAC does not say
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from edge.errors import SourceError, shown
 from edge.source.audio_file import read_blocks
-from edge.source.block import SAMPLE_RATE_HZ, Block, Stretch
+from edge.source.block import BLOCK_SAMPLES, SAMPLE_RATE_HZ, Block, Stretch
 from edge.source.pickup import AS_IT_IS, Pickup
 from edge.source.recorded import recorded
 
@@ -170,7 +170,7 @@ class FolderSource:
         realtime: bool = False,
         loop: bool = False,
         only_new: NewFiles | None = None,
-        block_samples: int = 1600,
+        block_samples: int = BLOCK_SAMPLES,
         start_time: float | None = None,
         on_skip: Callable[[Path, str], None] = _ignore_skipped,
         monotonic: Callable[[], float] = time.monotonic,

@@ -11,7 +11,7 @@ from typing import BinaryIO, Final, Literal
 import numpy as np
 
 from edge.errors import SourceError
-from edge.source.block import SAMPLE_RATE_HZ, Block, Samples, Stretch
+from edge.source.block import BLOCK_SAMPLES, SAMPLE_RATE_HZ, Block, Samples, Stretch
 from edge.source.channels import OtherChannels
 from edge.source.convert import NOTHING, Resampler, fault_in, fault_of_rate, log_conversion
 
@@ -56,7 +56,7 @@ class PcmStream:
         channel: int = 0,
         sample_format: SampleFormat = "s16le",
         gain_db: float = 0.0,
-        block_samples: int = 1600,
+        block_samples: int = BLOCK_SAMPLES,
         timeout_seconds: float = 10.0,
         name: str = "stdin",
         held: bytes = b"",

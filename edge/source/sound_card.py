@@ -25,16 +25,13 @@ import numpy as np
 
 from edge.errors import SourceError
 from edge.source import capture, devices
-from edge.source.block import Samples
+from edge.source.block import BLOCK_SECONDS, Samples
 from edge.source.capture import HEADER
 
 log = logging.getLogger(__name__)
 
 # By its path, not with -m: that would import edge.source, and so numpy and libsndfile, first. -P: nor its neighbours.
 COMMAND: Final = (sys.executable, "-P", str(Path(capture.__file__)))
-
-BLOCK_SECONDS: Final = 0.256
-"""Half a hop. Each block wakes two processes and four threads, and with 0.1 s that was a third of what they cost."""
 
 INBOX_SECONDS: Final = 10.0
 """How far a listener, or we, may fall behind before samples are dropped."""

@@ -15,11 +15,11 @@ import pytest
 
 from edge import detector as detectors
 from edge.source import read_samples
-from tests.conftest import COMMAND, DEMO, environment, taught
+from tests.conftest import COMMAND, DEMO, environment
 from tests.real.mosquitto import Listener, Mosquitto, wait_until
 from tests.test_publisher import SCHEMAS
 
-DETECTOR = detectors.read(taught())
+DETECTOR = detectors.read(DEMO / "detector")
 PUMP: Final = "earshot/hall/pump"
 END_SECONDS: Final = 5.0
 

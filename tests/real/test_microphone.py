@@ -21,7 +21,8 @@ import pytest
 
 from edge.errors import SourceError
 from edge.source import Block, Input, Microphone, Samples, describe_input, microphones
-from edge.source.sound_card import BLOCK_SECONDS, Inbox, SoundCard
+from edge.source.block import BLOCK_SECONDS
+from edge.source.sound_card import Inbox, SoundCard
 from tests.real.microphone import SOAK, Ear, Faults, Frames, VirtualMicrophone, children, heard_here
 from tests.real.mosquitto import wait_until
 
