@@ -182,10 +182,6 @@ class Judge:
         """Until when no episode opens; minus infinity where it never was shelved."""
         return self._shelved_until
 
-    def _moved(self, level_db: FloatArray) -> list[Band]:
-        own = self._statistics
-        return moved_bands(level_db, own.nearest_normal(level_db), own.band_deviation, self._edges_hz)
-
     def _passes(self, reading: Reading) -> bool:
         """Whether the machine starts or stops in this window."""
         if self._passage is None or reading.measured is None or not self._passage.hear(reading.measured.bands[0]):
@@ -193,6 +189,10 @@ class Judge:
         if self._passage.begins:
             self._events.set_aside()
         return True
+
+    def _moved(self, level_db: FloatArray) -> list[Band]:
+        own = self._statistics
+        return moved_bands(level_db, own.nearest_normal(level_db), own.band_deviation, self._edges_hz)
 
     def _learn(self, log_of_it: float, events: Sequence[Event]) -> None:
         """Let a window teach what is ordinary, if it is.
