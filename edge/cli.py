@@ -16,7 +16,7 @@ from typing import Final, TextIO
 
 import click
 
-from edge import __version__, early
+from edge import __version__
 from edge.errors import EarshotError
 from edge.talk import Talk
 
@@ -45,24 +45,15 @@ class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         return list(_COMMANDS)
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find out which is meant; before it is loaded, begin what need not wait for that."""
-        if args[0] == "run":
-            # Products as small as one source's are slower on two threads, and those of many sources wait for each
-            # other. numpy looks once, when it is loaded.
-            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-            if not {"-h", "--help"} & set(args):
-                early.begin(early.TRIAL)
-        return super().resolve_command(ctx, args)
-
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
         if cmd_name == "run":
             # What it needs takes a second to load, in which a SIGHUP would end it. It waits for who listens to signals.
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+            # Read when numpy is loaded: one source's products are too small for two threads, many sources' wait for
+            # each other, and a process of one thread can have a twin (edge/detector/child.py).
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         try:
             command: click.Command = importlib.import_module(_COMMANDS[cmd_name]).command
         except ModuleNotFoundError as error:

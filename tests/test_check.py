@@ -109,7 +109,7 @@ def test_a_page_without_the_web_extra_says_what_to_install(
 
 
 def test_a_machine_that_nobody_has_taught_is_named_until_it_has_learnt(tmp_path: Path, earshot: Earshot) -> None:
-    source = f"{{name: pump, type: microphone, device: nobody has it, detector: {DEMO / 'detector'}}}"
+    source = f"{{name: pump, type: microphone, device: none such, detector: {DEMO / 'detector'}}}"
     config = write(tmp_path, sources=source, rest=f"state_directory: {tmp_path}\n")
     step = checked(earshot, config, "--listen", "0", code=1)["pump: detector"]
     assert (step["verdict"], "not taught yet" in (step["found"] or "")) == ("warn", True)

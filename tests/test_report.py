@@ -572,3 +572,30 @@ def test_the_command_refuses_data_of_other_machines(earshot: Callable[..., Ran],
     assert ran.code == 1
     assert "no clips of pump/00" in ran.stderr
     assert not (tmp_path / "report.html").exists()
+
+
+def test_the_report_hears_recordings_as_every_command_does(earshot: Callable[..., Ran], tmp_path: Path) -> None:
+    folder = tmp_path / "pump" / "test"
+    folder.mkdir(parents=True)
+    for path in (DEMO / "clips" / "pump" / "test").glob("*spd_3010*"):
+        data = path.read_bytes()
+        (folder / path.name).write_bytes(data[: len(data) * 98 // 100] if "anomaly" in path.name else data)
+    what = "report", DEMO / "detector", tmp_path / "pump", "--output", tmp_path / "report.html"
+
+    assert "anomaly_0004" in (ran := earshot(*what)).stderr
+    assert "left out: " in ran.stderr
+    ran = earshot(*what, "--salvage")
+    assert (ran.code, "left out: " in ran.stderr) == (0, False), ran.stderr
+    assert "cut off after 9.728 s" in ran.stderr
+
+
+def test_a_channel_that_no_recording_has_leaves_a_report_that_says_so(
+    earshot: Callable[..., Ran], tmp_path: Path
+) -> None:
+    ran = earshot(
+        "report", DEMO / "detector", DEMO / "clips" / "pump", "--output", tmp_path / "report.html", "--channel", "1"
+    )
+
+    assert ran.code == 0, ran.stderr
+    assert "made from channel 0, and hears channel 1 now" in ran.stderr
+    assert "left out: " in Page((tmp_path / "report.html").read_text(encoding="utf-8")).text

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, MutableMapping
 from pathlib import Path
@@ -14,8 +15,8 @@ import pytest
 import soundfile
 
 from edge import detector as detectors
-from edge import early
 from edge.detector import Trials, trial, verify
+from edge.detector.child import twin
 from edge.ear import Model
 from edge.errors import DetectorError
 from tests.conftest import DEMO
@@ -42,10 +43,10 @@ def change(folder: Path, change: Callable[[dict[str, object]], object]) -> None:
 def test_the_same_bytes_are_tried_once_and_opened_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = folder.with_name("tried")
     code = (
-        "from edge.detector import trial\nverify = trial.verify\n"
+        "from edge.detector import trying\nverify = trying.verify\n"
         "def counted(detector, played):\n"
         f"    open({str(tried)!r}, 'a').write('x')\n    verify(detector, played)\n"
-        "trial.verify = counted\ntrial.main()"
+        "trying.verify = counted\ntrying.main()"
     )
     monkeypatch.setattr(trial, "_COMMAND", (*trial._COMMAND[:-1], code))
     trials, paths = Trials(), [folder, *copies(folder, 3), folder]
@@ -105,12 +106,12 @@ def test_whatever_becomes_of_the_child_is_said_and_the_rest_is_tried(
     for i, each in enumerate([hostile, fine]):
         change(each, lambda card, i=i: card.update(name=f"n{i}"))  # type: ignore[misc]
     code = (
-        "from edge.detector import trial\n"
-        "tried = trial._tried\n"
+        "from edge.detector import trying\n"
+        "tried = trying._tried\n"
         "def strange(path, *rest):\n"
         f"    if path.name == {hostile.name!r}:\n        {before}\n"
         "    return tried(path, *rest)\n"
-        "trial._tried = strange\ntrial.main()"
+        "trying._tried = strange\ntrying.main()"
     )
     monkeypatch.setattr(trial, "_COMMAND", (*trial._COMMAND[:-1], code))
     trials = Trials(seconds=1.0 if "sleep" in before else 30.0)
@@ -125,9 +126,9 @@ def test_whatever_becomes_of_the_child_is_said_and_the_rest_is_tried(
 
 def test_memory_without_end_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
-        "from edge.detector import trial\n"
-        "trial.verify = lambda *_: bytearray(8 << 30)\n"  # a graph may ask for as much as it likes
-        "trial.main()"
+        "from edge.detector import trying\n"
+        "trying.verify = lambda *_: bytearray(8 << 30)\n"  # a graph may ask for as much as it likes
+        "trying.main()"
     )
     monkeypatch.setattr(trial, "_COMMAND", (*trial._COMMAND[:-1], code))
     with pytest.raises(DetectorError, match="takes more memory than there is"):
@@ -173,23 +174,76 @@ def test_no_child_is_left(folder: Path) -> None:
     assert not [pid for pid in children if "trial" in Path(f"/proc/{pid}/cmdline").read_text()]
 
 
-def test_a_child_that_was_begun_early_is_the_one_that_is_asked_unless_it_has_died(folder: Path) -> None:
-    early.begin(early.TRIAL)
-    (begun,) = early._begun
-    Trials().open([folder])
-    assert begun.poll() is not None
-    assert not early._begun
-
-    early.begin(early.TRIAL)
-    early._begun[0].kill()
-    early._begun[0].wait()
-    assert list(Trials().open([folder])) == [folder]
+def in_a_process_of_one_thread(code: str) -> str:
+    """Return what it prints. Here there may be others' threads."""
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment, timeout=120
+    ).stdout
 
 
-def test_a_child_that_nobody_asks_ends_with_its_parent() -> None:
-    code = f"from edge import early; early.begin({early.TRIAL!r}); print(early._begun[0].pid)"
-    pid = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+@pytest.mark.parametrize("kill", ["", "os.kill(twin.pid, 9); twin.wait()"])
+def test_the_first_child_of_a_start_is_a_twin_unless_it_has_died(folder: Path, kill: str) -> None:
+    code = f"""
+import os, threading
+from pathlib import Path
+from edge.detector import Trials, trial
+trial.started = lambda command, started=trial.started: print("started") or started(command)
+trials = Trials(early=True)
+twin = trials._early
+{kill}
+threading.Thread(target=lambda: print(*trials.open([Path({str(folder)!r})])), name="preparing").start()
+"""
+    assert in_a_process_of_one_thread(code) == ("started\n" if kill else "") + f"{folder}\n"
+
+
+def test_a_folder_that_ends_a_twin_ends_nobody_else(folder: Path) -> None:
+    code = f"""
+import os
+from pathlib import Path
+from edge.detector import Trials, trial, trying
+from edge.errors import DetectorError
+trying.verify = lambda *_: os.abort()
+trials = Trials(early=True)
+try:
+    trials.open([Path({str(folder)!r})])
+except DetectorError as error:
+    print(error)
+"""
+    assert "ended the process that tried it (signal 6)" in in_a_process_of_one_thread(code)
+
+
+def test_a_twin_has_no_file_of_its_parent_and_ends_with_it(tmp_path: Path) -> None:
+    (tmp_path / "open").touch()
+    code = f"""
+import os
+file = open({str(tmp_path / "open")!r})
+from edge.detector.child import twin
+def main():
+    links = ["/proc/self/fd/" + name for name in os.listdir("/proc/self/fd")]
+    print([os.readlink(link) for link in links if os.path.lexists(link)])  # that of the listing is gone
+    import sys
+    sys.stdout.flush()
+    sys.stdin.read()
+own = twin(main)
+print(own.pid)
+print(own.stdout.readline().decode())
+"""
+    pid, files = in_a_process_of_one_thread(code).strip().split("\n", 1)
+    assert str(tmp_path) not in files
+    assert files.count("pipe:") == 2
     give_up = time.monotonic() + 60
-    while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
+    while Path(f"/proc/{pid}/stat").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text():
         assert time.monotonic() < give_up
         time.sleep(0.05)
+
+
+def test_there_is_no_twin_of_a_process_of_many_threads() -> None:
+    ended = threading.Event()
+    thread = threading.Thread(target=ended.wait)
+    thread.start()
+    try:
+        assert twin(lambda: None) is None
+    finally:
+        ended.set()
+        thread.join()

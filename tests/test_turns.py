@@ -70,6 +70,25 @@ def test_one_that_hangs_in_its_turn_holds_up_the_next_one_and_no_other() -> None
     assert turns._free == 1  # as many as before, though more were given back
 
 
+def test_a_busy_computer_on_which_all_wait_for_long_lets_no_more_in_at_once() -> None:
+    turns, inside, most = Turns(1, most_seconds=1.5), 0, 0
+
+    def hear() -> None:
+        nonlocal inside, most
+        with turns.turn():
+            inside += 1
+            most = max(most, inside)
+            time.sleep(0.25)
+            inside -= 1
+
+    threads = [threading.Thread(target=hear) for _ in range(9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SOON)
+    assert most == 1
+
+
 def test_a_turn_that_fails_is_given_back() -> None:
     turns = Turns(1, SOON)
     with pytest.raises(ZeroDivisionError), turns.turn():

@@ -14,6 +14,7 @@ from edge.cli import set_up_logging
 from edge.commands.signals import Signals
 from edge.config import Config, PageSettings, load
 from edge.daemon import Record, Service, keep_one_small_heap
+from edge.detector import Trials
 from edge.errors import ConfigError
 
 
@@ -23,13 +24,14 @@ from edge.errors import ConfigError
 @click.option("--json", "as_json", is_flag=True, help="Print every reading and event on stdout, a JSON object a line.")
 def command(path: Path, seconds: float | None, as_json: bool) -> None:
     """Listen to every source of a configuration and publish over MQTT."""
+    trials = Trials(early=True)  # while there is one thread
     with Signals() as signals:
         config = load(path)
         set_up_logging(config.log.level, times=True)
         if config.mqtt.host is None:
-            _run_demo(config, signals, seconds, as_json)
+            _run_demo(config, trials, signals, seconds, as_json)
         else:
-            _run(partial(_read, path), signals, seconds, as_json)
+            _run(partial(_read, path), trials, signals, seconds, as_json)
 
 
 def _read(path: Path) -> Config:
@@ -39,7 +41,7 @@ def _read(path: Path) -> Config:
     return config
 
 
-def _run(read: Callable[[], Config], signals: Signals, seconds: float | None, as_json: bool) -> None:
+def _run(read: Callable[[], Config], trials: Trials, signals: Signals, seconds: float | None, as_json: bool) -> None:
     def print_record(record: Record) -> None:
         try:
             sys.stdout.write(json.dumps(record) + "\n")
@@ -55,6 +57,7 @@ def _run(read: Callable[[], Config], signals: Signals, seconds: float | None, as
     keep_one_small_heap()
     service = Service(
         read,
+        trials,
         print_record if as_json else None,
         in_force=lambda config: set_up_logging(config.log.level, times=True),
     )
@@ -64,7 +67,7 @@ def _run(read: Callable[[], Config], signals: Signals, seconds: float | None, as
         raise failures[0]
 
 
-def _run_demo(config: Config, signals: Signals, seconds: float | None, as_json: bool) -> None:
+def _run_demo(config: Config, trials: Trials, signals: Signals, seconds: float | None, as_json: bool) -> None:
     """Run with a broker inside this process, and show what a subscriber sees, and a page. Nothing of it is kept."""
     set_up_logging("error")
     from edge.demo import DemoBroker, Subscriber, free_port  # amqtt is no dependency of a device
@@ -83,7 +86,7 @@ def _run_demo(config: Config, signals: Signals, seconds: float | None, as_json: 
         demo = config.model_copy(update={"mqtt": mqtt, "log": log, **shown})
         click.echo(_where(page), err=True)
         with Subscriber(broker.port, f"{mqtt.topic_prefix}/#", quiet=as_json):
-            _run(lambda: demo, signals, seconds, as_json)
+            _run(lambda: demo, trials, signals, seconds, as_json)
 
 
 def _where(page: PageSettings) -> str:

@@ -28,18 +28,20 @@ class Service:
     def __init__(
         self,
         read: Callable[[], Config],
+        trials: Trials,
         on_record: Callable[[Record], None] | None = None,
         in_force: Callable[[Config], None] = lambda _: None,
     ) -> None:
         """Read nothing yet.
 
         read      returns the configuration; called in another thread
+        trials    opens its detectors
         in_force  called with each configuration when its daemon begins
         """
         self._read = read
         self._on_record = on_record
         self._in_force = in_force
-        self._trials = Trials()
+        self._trials = trials
         self._daemon: Daemon | None = None
         self._following: Daemon | None = None
         self._preparation: Preparation | None = None

@@ -5,27 +5,30 @@ hearing; whoever wants a moment of it besides, to say that we are alive or to ma
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Final
 
 AT_ONCE: Final = 2
 """One holds the interpreter, another is in a library that lets go of it."""
 
 MOST_SECONDS: Final = 1.0
-"""Nobody waits for longer: one that nobody comes out of is another's then, so that who hangs holds up no others."""
+"""Where nobody has come out for so long, who is in there hangs: their turn is another's then. A computer that is merely
+busy lets somebody out all the time, however long the others wait."""
 
 
 class Turns:
     """Hands out turns. Any number of threads may ask for one at a time each."""
 
     def __init__(self, at_once: int = AT_ONCE, most_seconds: float = MOST_SECONDS) -> None:
-        """most_seconds: after which a turn is taken that nobody gave."""
+        """most_seconds: after which a turn is taken that nobody gives."""
         self._lock = threading.Lock()
         self._at_once = self._free = at_once
         self._waiting: deque[threading.Lock] = deque()
         self._most_seconds = most_seconds
+        self._moved = time.monotonic()
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -44,13 +47,18 @@ class Turns:
             called = threading.Lock()
             called.acquire()
             self._waiting.append(called)
-        if not called.acquire(timeout=self._most_seconds):
-            with self._lock, suppress(ValueError):  # it may have been called just now
-                self._waiting.remove(called)
+        while not called.acquire(timeout=self._most_seconds):
+            with self._lock:
+                hangs = time.monotonic() - self._moved > self._most_seconds
+                if hangs and called in self._waiting:  # it may have been called just now
+                    self._waiting.remove(called)
+                    self._moved = time.monotonic()  # the next takes another
+                    return
 
     def _give(self) -> None:
         """Give the turn to who has waited longest."""
         with self._lock:
+            self._moved = time.monotonic()
             if self._waiting:
                 self._waiting.popleft().release()
             else:

@@ -4,13 +4,11 @@ Whatever a folder can do, it does there: run for ever, eat all memory, end the p
 limits, is the first that the kernel ends when memory is short, and is killed at a deadline. What has passed is known by
 its check sum, so that the same bytes are tried once, whatever folder they lie in and however often they are asked for.
 
-The child reads JSON, `{"folders": [...], "passed": [...]}` with check sums, and answers with a line of JSON for each
-folder, in order: `{"sha256": "..."}` of its detector.json, or `{"error": "..."}`.
+The child is edge/detector/trying.py; how it comes to be, edge/detector/child.py.
 """
 
 import json
 import os
-import resource
 import select
 import subprocess
 import sys
@@ -19,28 +17,19 @@ from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequen
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from weakref import WeakValueDictionary
 
-from edge import early
-from edge.detector.folder import Detector, digest_of, read
-from edge.detector.golden import Played, verify
+from edge.detector.child import Child, started, twin
+from edge.detector.folder import Detector, read
+from edge.detector.trying import SECONDS, START_SECONDS, main
 from edge.ear import Model
 from edge.errors import DetectorError, shown
-
-SECONDS: Final = 30.0
-"""For one detector; it takes 0.1 s on a workstation, and a second or two on a Raspberry Pi."""
-
-START_SECONDS: Final = 60.0
-"""For the child's imports besides, on a slow and busy computer."""
-
-MOST_BYTES: Final = 1 << 30
-"""Of the child's memory."""
 
 _LOOK_SECONDS: Final = 0.2
 _END_SECONDS: Final = 5.0
 _MOST_ANSWER_BYTES: Final = 65_536
-_COMMAND: Final = early.TRIAL
+_COMMAND: Final = (sys.executable, "-P", "-c", "from edge.detector.trying import main; main()")
 
 
 class Trials:
@@ -50,9 +39,10 @@ class Trials:
     each of the thousands of small steps that looking into a hundred folders takes. That is the child's, too.
     """
 
-    def __init__(self, seconds: float = SECONDS) -> None:
-        """seconds: for one detector, at most."""
+    def __init__(self, seconds: float = SECONDS, *, early: bool = False) -> None:
+        """seconds: for one detector, at most. early: begin the first child now, as a twin if there can be one."""
         self._seconds = seconds
+        self._early = twin(main) if early else None
         self._passed: set[str] = set()
         self._held: MutableMapping[str, Detector] = WeakValueDictionary()
         self._models: MutableMapping[str, Model] = WeakValueDictionary()
@@ -83,7 +73,7 @@ class Trials:
         digests: dict[Path, str] = {}
         faults: list[str] = []
         while paths:
-            verdicts = list(_verdicts(paths, sorted(self._passed), cancelled, self._seconds))
+            verdicts = list(_verdicts(self._child(), paths, sorted(self._passed), cancelled, self._seconds))
             if cancelled():
                 raise DetectorError("given up, because nobody waits for it any more")
             digests |= {p: each["sha256"] for p, each in zip(paths, verdicts, strict=False) if "sha256" in each}
@@ -94,12 +84,15 @@ class Trials:
             raise DetectorError("\n".join(faults))
         return digests
 
+    def _child(self) -> Child:
+        early, self._early = self._early, None
+        return early if early is not None and early.poll() is None else started(_COMMAND)
+
 
 def _verdicts(
-    paths: Sequence[Path], passed: Sequence[str], cancelled: Callable[[], bool], seconds: float
+    child: Child, paths: Sequence[Path], passed: Sequence[str], cancelled: Callable[[], bool], seconds: float
 ) -> Iterator[dict[str, str]]:
-    """Yield what a child says of each folder, and of the one that it did not outlive."""
-    child = early.take(_COMMAND)
+    """Yield what a child says of each folder, and of the one that it did not outlive; then it is ended."""
     assert child.stdin is not None
     assert child.stdout is not None
     try:
@@ -120,7 +113,7 @@ def _verdicts(
         child.stdout.close()
 
 
-def _verdict(lines: Iterator[bytes], child: "subprocess.Popen[bytes]") -> dict[str, str]:
+def _verdict(lines: Iterator[bytes], child: Child) -> dict[str, str]:
     """Return the next answer of a child; `{"ended": how}` of one that gives none."""
     try:
         verdict: dict[str, str] = json.loads(next(lines))
@@ -150,46 +143,3 @@ def _lines(descriptor: int, cancelled: Callable[[], bool], seconds: float) -> It
             yield line
             give_up = time.monotonic() + seconds
     raise TimeoutError(f"was not tried within {seconds:g} s")
-
-
-# --- In the child ---
-
-
-def main() -> None:
-    """Try the folders that standard input names."""
-    asked = json.load(sys.stdin)
-    _limit(len(asked["folders"]))
-    passed: set[str] = set(asked["passed"])
-    models: dict[str, Model] = {}
-    played: Played = {}
-    for path in asked["folders"]:
-        print(json.dumps(_tried(Path(path), passed, models, played)), flush=True)
-
-
-def _limit(n_folders: int) -> None:
-    cpu_seconds = round(START_SECONDS + SECONDS * n_folders)  # in case nobody is left to kill it
-    for limit, most in (
-        (resource.RLIMIT_DATA, MOST_BYTES),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_CPU, cpu_seconds),
-    ):
-        with suppress(OSError, ValueError):  # it is lower already
-            resource.setrlimit(limit, (most, most))
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-
-
-def _tried(path: Path, passed: set[str], models: dict[str, Model], played: Played) -> dict[str, Any]:
-    try:
-        digest = digest_of(path)
-        if digest not in passed:
-            detector = read(path, models)
-            verify(detector, played)
-            passed.add(digest)
-    except DetectorError as error:
-        return {"error": str(error)[:4000]}
-    except MemoryError:
-        return {"error": f"{shown(path)}: takes more memory than there is"}
-    except Exception as error:  # whatever it is, it is of this folder, and here it harms nobody
-        return {"error": f"{shown(path)}: {type(error).__name__}: {shown(error)[:1000]}: expected a detector"}
-    return {"sha256": digest}

@@ -43,7 +43,7 @@ from edge.judge.fit import STRANGER, Calibration, Fit, Shift, cross_fit, fit_sec
 from edge.judge.gaussian import DOMAINS, Domain, Gaussian, fit_gaussian, fit_whitening, heard_conditions
 from edge.judge.hindsight import Alarm, alarms_at
 from edge.judge.learning import Learner, Learnt, Provisional
-from edge.judge.limits import RANGES_DB, Limit, Trial, at_level, heard_normal, in_words, limits
+from edge.judge.limits import RANGES_DB, REPORTED, Limit, Trial, at_level, heard_normal, in_words, limits
 from edge.judge.normal import MIN_WINDOWS, NormalWindows
 from edge.judge.ordinary import PRIOR, Observed, Ordinary, Prior, expected, observed, student_quantile
 from edge.judge.passage import Passage, pairs_of
@@ -74,6 +74,7 @@ __all__ = [
     "PORTRAIT_SECONDS",
     "PRIOR",
     "RANGES_DB",
+    "REPORTED",
     "RUNNING",
     "SCORE_NAMES",
     "STEP_SHARE",

@@ -18,6 +18,12 @@ from tests.real.microphone import SOAK, VirtualMicrophone
 from tests.real.mosquitto import Listener, Mosquitto, wait_until
 
 HEALTHY_SECONDS = 13
+SCORES = {"listening", "untaught"}
+"""A sound server's resampling is none of what the shipped pump was learnt from."""
+
+WINDOW_PATIENCE_SECONDS = 60
+"""A busy computer starts in ten seconds, and the window takes as long to fill."""
+
 CYCLES = max(1, SOAK // 3) if SOAK <= 3 else SOAK
 
 
@@ -37,7 +43,7 @@ def test_taken_away_and_given_back_it_scores_again_and_nothing_is_an_anomaly(tmp
         def status() -> str:
             return states_of(listener)[-1]["status"] if states_of(listener) else ""
 
-        wait_until(lambda: status() == "listening", "it scores")
+        wait_until(lambda: status() in SCORES, "it scores", WINDOW_PATIENCE_SECONDS)
         took_seconds = []
         for _ in range(CYCLES):
             virtual.unplug()
@@ -46,7 +52,7 @@ def test_taken_away_and_given_back_it_scores_again_and_nothing_is_an_anomaly(tmp
             virtual.plug()
             began = time.monotonic()
             wait_until(lambda: status() == "filling", "sound comes again, and the window fills anew")
-            wait_until(lambda: status() == "listening", "it scores again")
+            wait_until(lambda: status() in SCORES, "it scores again", WINDOW_PATIENCE_SECONDS)
             took_seconds.append(time.monotonic() - began)
             assert listener.last(f"{PUMP}/availability") == "online"
         print(f"scoring again after {np.median(took_seconds):.1f} s, at most {max(took_seconds):.1f} s")

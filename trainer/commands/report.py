@@ -5,15 +5,18 @@ import logging
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from edge import detector as detectors
+from edge.commands import pickup_options
 from edge.detector import verify
 from edge.errors import EarshotError
-from edge.source import AS_IT_IS
+from edge.source import Pickup
 from trainer.audit import audit
 from trainer.dataset import read_layout
 from trainer.report import compared_table, honest_tables, report_of, write_report
@@ -36,6 +39,7 @@ log = logging.getLogger(__name__)
     "--ground-truth", type=click.Path(path_type=Path), help="Folder with the labels that names keep secret, DCASE 2021."
 )
 @click.option("--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The HTML file.")
+@pickup_options
 def command(
     detector_path: Path,
     data: Sequence[Path],
@@ -43,6 +47,7 @@ def command(
     evaluation: Path | None,
     ground_truth: Path | None,
     output: Path,
+    pickup: Pickup,
 ) -> None:
     """Show how a detector does on the clips in DATA...: curves, scores, a map, and its worst clips to listen to.
 
@@ -50,9 +55,10 @@ def command(
     """
     detector = detectors.read(detector_path)
     verify(detector)
-    clips = [
-        clip for clip in read_layout(data, ground_truth, detector.pickup or AS_IT_IS) if clip.name in detector.sections
-    ]
+    pickup = _as_learnt(pickup, detector.pickup)
+    if words := detector.mismatch(pickup):
+        log.warning("%s", words)
+    clips = [clip for clip in read_layout(data, ground_truth, pickup) if clip.name in detector.sections]
     if not clips:
         raise EarshotError(f"no clips of {', '.join(detector.sections)} in the data: expected some to show")
     window_seconds = detector.plan.window_samples / detector.frontend.sample_rate_hz
@@ -74,6 +80,13 @@ def command(
     except OSError as error:
         raise EarshotError(f"{output}: {error.strerror}: expected a file that can be written") from error
     click.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
+
+
+def _as_learnt(asked: Pickup, own: Pickup | None) -> Pickup:
+    """Return what was asked for; where nobody named a channel or a gain, those that the detector was made with."""
+    source = click.get_current_context().get_parameter_source
+    is_named = any(source(name) is ParameterSource.COMMANDLINE for name in ("channel", "gain_db"))
+    return asked if is_named or own is None else replace(own, salvage=asked.salvage)
 
 
 def _compared(evaluation: Path, sha256: str) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from edge.errors import EarshotError
 from trainer.evaluation.metrics import (
     NOISE,
     Cells,
@@ -156,6 +157,8 @@ def honest_table(systems: Sequence[System], cells: Cells = "section") -> HonestT
     Raises EarshotError if there is nothing to grade.
     """
     systems = common(systems)
+    if not any(system.scored for system in systems):
+        raise EarshotError("no clip has a score: expected some to grade")
     runs = by_name(systems)
     rows = [_row(own, cells) for own in runs.values()]
     sections = tuple(sorted({name for row in rows for name in row.sections}))
