@@ -26,7 +26,7 @@ from edge.commands.check_broker import broker_steps
 from edge.commands.check_page import check_page
 from edge.commands.steps import Doubt, Step, Trouble, look
 from edge.config import Config, FolderSettings, MicrophoneSettings, SourceSettings, StdinSettings, load
-from edge.daemon import learnt_path, openers, pickup_of
+from edge.daemon import knows_machine_of, learnt_path, openers, pickup_of
 from edge.errors import EarshotError, SourceError, shown
 from edge.source import SAMPLE_RATE_HZ, Samples, describe_input, find_audio, seconds_in
 from edge.voice import Webhook, of_check
@@ -210,9 +210,9 @@ def _detector(source: SourceSettings, config: Config) -> str:
     section = detector.section(source.section)
     if words := detector.mismatch(pickup_of(source)):
         raise Doubt(words, "give the source that channel and gain, or enrol anew with these: --channel, --gain-db")
-    if detector.is_example and isinstance(source, MicrophoneSettings) and not _has_learnt(source, config):
+    if not knows_machine_of(source, detector) and not _has_learnt(source, config):
         raise Doubt(
-            f"{detector.card.name} is an example: not taught yet, and no alarm unless it sounds like that",
+            f"{detector.card.name} is an example: this machine is not taught yet, and there is no alarm",
             "let it learn: on the page, Learning; or `earshot enroll`, and name what it writes as `detector`",
         )
     if isinstance(source, FolderSettings) and source.watch == "all":

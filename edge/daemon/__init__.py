@@ -20,6 +20,7 @@ the heap small.
 
 from edge.daemon.allocator import keep_freed_memory, keep_one_small_heap
 from edge.daemon.enrolling import Enrolment, conditions_of, record_of
+from edge.daemon.hearing import knows_machine_of
 from edge.daemon.hindsight import in_stretch, learn
 from edge.daemon.in_force import learnt_path
 from edge.daemon.opening import openers, pickup_of
@@ -38,6 +39,7 @@ __all__ = [
     "in_stretch",
     "keep_freed_memory",
     "keep_one_small_heap",
+    "knows_machine_of",
     "learn",
     "learnt_path",
     "openers",
