@@ -25,7 +25,7 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.limits import Machine, Replay, altered, enrolled
+from benchmarks.limits import Replay, altered, enrolled
 from benchmarks.measure import Table
 from edge import detector as detectors
 from edge.config import EventSettings
@@ -100,7 +100,7 @@ class Hour:
         self.name = name
         learnt = [self._clip(f"enrolled {i}", ENROLLED_SECONDS) for i in range(ENROLLED)]
         with TemporaryDirectory() as folder:
-            self.detector = enrolled(Machine(name, learnt, ()), base, Path(folder))[0]
+            self.detector = enrolled(learnt, base, Path(folder), limits=True)[0]
         self.card = self.detector.section(None).card
         self.limit_db = {own.kind: own.limit_db for own in self.card.would_hear}
         frontend = Frontend(self.detector.frontend)
@@ -147,7 +147,7 @@ class Hour:
     def _known(self, kind: Kind, strength_db: float, quiet: Sequence[tuple[int, Replay]]) -> Tried:
         own = self._places(kind)
         waits = [
-            replay.wait_seconds(altered(own[i % len(own)], replay.changed, self._changes, strength_db, seed=i))
+            replay.wait_seconds(altered(own[i % len(own)], replay.changed, self._changes, seed=i)(strength_db))
             for i, replay in quiet
         ]
         return Tried(strength_db, waits)

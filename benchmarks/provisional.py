@@ -74,16 +74,22 @@ Severity = Callable[[DoubleArray], DoubleArray]
 
 @dataclass(frozen=True)
 class Machine:
-    """An enrolled machine. scores: log scores of its recordings by severity, (severities, scenes, hops)."""
+    """An enrolled machine. scores: log scores of its recordings by severity, (severities, scenes, hops).
+
+    stays_in  the recording that is its condition where that stays: the first that is not reported as it is
+    """
 
     name: str
     detector: Detector
     scores: DoubleArray
+    stays_in: int
 
     def days(self, n_days: float, severity: Severity, kind: Kind) -> DoubleArray:
         """Return log scores, a hop each: always of the same week. kind: whether its condition changes."""
         n = round(n_days * DAY_HOPS)
-        scene = _conditions(np.random.default_rng(1), 7 * DAY_HOPS)[:n] if kind == "changes" else np.zeros(n, np.int64)
+        scene = (
+            _conditions(np.random.default_rng(1), 7 * DAY_HOPS)[:n] if kind == "changes" else np.full(n, self.stays_in)
+        )
         rng = np.random.default_rng(2)
         place = _places(rng, 7 * DAY_HOPS, self.scores.shape[2])[:n]
         at = np.interp(severity(np.arange(n) / DAY_HOPS), SEVERITIES, np.arange(len(SEVERITIES)))
@@ -258,10 +264,10 @@ def _first(heard: Heard) -> str:
     return f"{heard.hours[0]:.2f} h: {heard.bases[0]}" if heard.hours else "never"
 
 
-def machine_of(name: str, base: Detector, folder: Path, scenes: int = SCENES) -> Machine:
-    """Enrol a machine, and score so many of its recordings, unless that was done.
+def machine_of(name: str, base: Detector, folder: Path, *, changes: bool) -> Machine:
+    """Enrol a machine, and score its recordings, unless that was done.
 
-    Of a condition that stays there is one.
+    changes: whether all are wanted, or only that of a condition that stays.
     """
     own = folder / f"{name}-{base.sha256[:12]}"
     own.mkdir(parents=True, exist_ok=True)
@@ -271,10 +277,23 @@ def machine_of(name: str, base: Detector, folder: Path, scenes: int = SCENES) ->
             Stretch(f"{i}", base.ear().feed(_sound(name, f"enrolled_{i}", ENROLLED_SECONDS))) for i in range(ENROLLED)
         ]
         enroll_windows(name, normal_windows(base.ear(), heard), base, enrolled)
-    detector, kept = detectors.read(enrolled), own / f"scores-{scenes}.npy"
+    detector, kept = detectors.read(enrolled), own / ("scores.npy" if changes else "scores-of-one.npy")
     if not kept.exists():
-        np.save(kept, [[_scores(detector, name, i, s) for i in range(scenes)] for s in SEVERITIES])
-    return Machine(name, detector, np.load(kept).astype(np.float64))
+        scenes = range(SCENES) if changes else [_first_quiet(detector, partial(_scores, detector, name, severity=0.0))]
+        np.save(kept, [[_scores(detector, name, i, s) for i in scenes] for s in SEVERITIES])
+    scores = np.load(kept).astype(np.float64)
+    return Machine(name, detector, scores, _first_quiet(detector, lambda scene: scores[0, scene]) if changes else 0)
+
+
+def _first_quiet(detector: Detector, scores_of: Callable[[int], DoubleArray]) -> int:
+    """Return the first recording of a machine that is well, of such log scores, that is not reported."""
+
+    def is_quiet(scene: int) -> bool:
+        judge = Judge(EventSettings(), detector, detector.section(None))
+        scores = np.exp(scores_of(scene)).tolist()
+        return not any(judge.weigh(score, i * HOP_SECONDS) for i, score in enumerate(scores))
+
+    return next(scene for scene in range(SCENES) if is_quiet(scene))
 
 
 def _scores(detector: Detector, name: str, scene: int, severity: float) -> DoubleArray:
@@ -299,8 +318,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("build/provisional"), help="keeps what was scored")
     wanted = parser.parse_args()
     base = detectors.read(wanted.detector)
-    scenes = SCENES if "changes" in wanted.conditions else 1
-    machines = [machine_of(name, base, wanted.folder, scenes) for name in wanted.machines]
+    changes = "changes" in wanted.conditions
+    machines = [machine_of(name, base, wanted.folder, changes=changes) for name in wanted.machines]
     print(taught(machines).as_markdown())
     for each in tables(machines, wanted.conditions, wanted.normal_days):
         print("\n" + each.as_markdown())

@@ -5,7 +5,7 @@
 Each machine is enrolled on DETECTOR from its normal clips. Then it is heard, ten seconds normal and seventeen faulty:
 whether that alarms is the judge's own verdict on the faulty part, and the cause that of its newest seconds beside the
 normal ones. The faults are the simulator's own at three severities, and sounds laid over the healthy machine at two
-strengths. The constants of edge/judge/why.py were set on seeds 101 and 102; report others.
+or three strengths. The constants of edge/judge/why.py were set on seeds 101 to 115; report others.
 
     right    the kind that was made, in a place that rose at least half as much as the place, as wide, that rose most
     unknown  it said that it cannot tell
@@ -48,7 +48,7 @@ FAULTS: Final[dict[str, tuple[Group, tuple[str, ...]]]] = {
     "level": ("level", ("level",)),
 }
 SEVERITIES: Final = (0.3, 0.6, 1.0)
-STRENGTHS_DB: Final = {"tone": (4, 10), "impacts": (4, 10), "hiss": (4, 10), "level": (4, 8)}
+STRENGTHS_DB: Final = {"tone": (4, 10, 16), "impacts": (4, 10, 16), "hiss": (4, 10), "level": (4, 8)}
 
 NORMAL_CLIPS, NORMAL_SECONDS = 6, 21.0
 START_SECONDS, FULL_SECONDS, FADES_SECONDS, END_SECONDS = 10.0, 13.0, 27.0, 30.0

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 # Wing: its floor, and whose doors it may use. Below all of them lie those of `GROUND`.
 WINGS: dict[str, tuple[int, set[str]]] = {
-    "commands": (6, {"config", "source", "ear", "judge", "voice", "demo", "detector", "daemon", "memory"}),
+    "commands": (6, {"config", "source", "ear", "judge", "voice", "demo", "detector", "daemon", "memory", "page"}),
     "daemon": (5, {"config", "source", "ear", "judge", "memory", "voice", "detector", "page"}),
     "detector": (4, {"config", "source", "ear", "judge"}),
     "demo": (4, {"voice"}),

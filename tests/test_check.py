@@ -27,7 +27,7 @@ from tests import fakebroker
 from tests.conftest import COMMAND, DEMO, Ran, run_process
 from tests.fakebroker import PUBLISH, SUBSCRIBE, FakeBroker, Packet, suback
 from tests.real.microphone import Faults, VirtualMicrophone, heard_here, need_portaudio
-from tests.real.mosquitto import HOST, Listener, Mosquitto, wait_until
+from tests.real.mosquitto import HOST, Listener, Mosquitto, free_port, wait_until
 from tests.test_publisher import SCHEMAS
 
 Earshot = Callable[..., Ran]
@@ -55,6 +55,66 @@ def write(folder: Path, *, sources: str = SOUND, mqtt: str = "{}", rest: str = "
     path = folder / "config.yaml"
     path.write_text(f"node: hall\nsources: [{sources}]\nmqtt: {mqtt}\n{rest}")
     return path
+
+
+# --- The page ---
+
+
+def paged(folder: Path, more: str = "", *, state: bool = True, port: int | None = None) -> Path:
+    (folder / "password").write_text("correct horse\n")
+    kept = f"state_directory: {folder}\n" if state else ""
+    return write(folder, rest=f"{kept}page: {{port: {port or free_port()}{more}}}\n")
+
+
+def test_the_page_says_where_it_would_be_and_for_whom(tmp_path: Path, earshot: Earshot) -> None:
+    step = checked(earshot, paged(tmp_path), "--listen", "0")["page"]
+    assert step["verdict"] == "ok"
+    assert (step["found"] or "").startswith("http://127.0.0.1:")
+    assert (step["found"] or "").endswith("/, without a password")
+
+
+@pytest.mark.parametrize(
+    ("more", "state", "verdict", "found", "hint"),
+    [
+        (", host: 0.0.0.0, password_file: password", True, "warn", "with a password, not encrypted", "page.tls"),
+        ("", False, "warn", "no state_directory", "state_directory"),
+        (", password_file: nowhere", True, "bad", "No such file", None),
+        (", tls: {certificate_file: password, key_file: password}", True, "bad", "certificate_file", None),
+    ],
+)
+def test_what_is_half_of_a_page_is_named(
+    tmp_path: Path, earshot: Earshot, more: str, state: bool, verdict: str, found: str, hint: str | None
+) -> None:
+    config, code = paged(tmp_path, more, state=state), int(verdict == "bad")
+    step = checked(earshot, config, "--listen", "0", code=code)["page"]
+    assert step["verdict"] == verdict
+    assert found in (step["found"] or "")
+    assert hint is None or hint in (step["hint"] or "")
+
+
+def test_a_port_of_the_page_that_somebody_holds_is_worth_a_look(tmp_path: Path, earshot: Earshot) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        step = checked(earshot, paged(tmp_path, port=held.getsockname()[1]), "--listen", "0")["page"]
+    assert step["verdict"] == "warn"
+    assert "if Earshot runs" in (step["hint"] or "")
+
+
+def test_a_page_without_the_web_extra_says_what_to_install(
+    tmp_path: Path, earshot: Earshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "starlette" else found(name))
+    step = checked(earshot, paged(tmp_path), "--listen", "0", code=1)["page"]
+    assert (step["verdict"], step["hint"]) == ("bad", "pip install 'earshot[web]', or page.port: null")
+
+
+def test_a_machine_that_nobody_has_taught_is_named_until_it_has_learnt(tmp_path: Path, earshot: Earshot) -> None:
+    source = f"{{name: pump, type: microphone, device: none such, detector: {DEMO / 'detector'}}}"
+    config = write(tmp_path, sources=source, rest=f"state_directory: {tmp_path}\n")
+    step = checked(earshot, config, "--listen", "0", code=1)["pump: detector"]
+    assert (step["verdict"], "not taught yet" in (step["found"] or "")) == ("warn", True)
+    (tmp_path / "detectors" / "pump").mkdir(parents=True)
+    assert checked(earshot, config, "--listen", "0", code=1)["pump: detector"]["verdict"] == "ok"
 
 
 # --- All of it ---

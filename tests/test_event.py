@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.config.settings import EventSettings, OnDelay
-from edge.judge.event import Event, EventDetector, moved_bands
+from edge.judge.event import Band, Event, EventDetector, moved_bands
 from edge.judge.evidence import evidence_of, log_score_at, rate_at
 from edge.judge.ordinary import Ordinary
 
@@ -55,6 +55,18 @@ def test_opens_with_the_fourth_of_six_and_closes_after_the_off_delay() -> None:
     assert closed.duration_s == pytest.approx((54 - 14) * HOP_SECONDS)
     assert closed.peak == 3
     assert (opened.basis.seconds, opened.basis.against) == (9.6, "enrolment")
+
+
+def test_what_moved_is_looked_for_where_it_is_said_and_nowhere_else() -> None:
+    detector, asked = detector_of(), list[int]()
+    for i, score in enumerate([1] * 10 + [3] * 6 + [2.5] * 5 + [3.5] + [3] * 5):
+
+        def moved(hop: int = i) -> Sequence[Band]:
+            asked.append(hop)
+            return ()
+
+        detector.step(i * HOP_SECONDS, score, float(np.log(score)), moved)
+    assert asked == [13, 21]  # where it opens, and at a higher peak
 
 
 def test_that_somebody_knows_is_told_with_the_next_window_and_once() -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -66,6 +67,19 @@ def scored_at(hearing: Hearing, heard: Iterator[Block]) -> list[float]:
         happened += hearing.hear(block)
         times += [each.time - 1000 for each in happened if isinstance(each, Moment) and each.score is not None]
     return times
+
+
+def test_a_further_source_takes_little_memory(sound: Sound, tmp_path: Path) -> None:
+    config = config_of(tmp_path, "type: stdin")
+    scored_at(hearing_of(config), blocks(sound))  # what all share is paid for by the first
+    tracemalloc.start()
+    try:
+        further = hearing_of(config)
+        assert scored_at(further, blocks(sound))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 0.8e6  # 0.22 MB of it are sound, 0.16 MB frames
 
 
 @pytest.mark.parametrize("gap_seconds", [0.4, 2.0])

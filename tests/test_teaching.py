@@ -23,7 +23,7 @@ from edge.daemon.teaching import Teaching
 from edge.detector import Detector, Judge, Lesson, Line, enroll_windows, teach
 from edge.ear import Samples
 from edge.errors import EarshotError
-from edge.judge import Event
+from edge.judge import Event, NormalWindows
 from edge.memory import EpisodeNumbers, Episodes, Flag, History, Notes
 from edge.memory.books import Annals
 from edge.memory.minute import layout_of
@@ -97,7 +97,15 @@ def test_what_is_learnt_from_a_microphone_hears_a_fault_and_leaves_the_machine_a
     assert is_heard(pump, 2, 0.9)
 
 
-def test_running_and_idle_are_two_conditions_and_what_lies_between_is_neither() -> None:
+def runs_and_idles(minutes: float, *, seed: int, tone_hz: float = 0) -> Samples:
+    """Run for the first half, and then stand idle."""
+    running = machine(minutes / 2, seed=seed, tone_hz=tone_hz)
+    return np.concatenate([running, machine(minutes / 2, seed=seed + 50, colour=0.5, level=0.004)])
+
+
+@pytest.fixture(scope="module")
+def two_states() -> NormalWindows:
+    """What a lesson takes from a machine that runs and idles, in turns."""
     running, idle = machine(7, seed=1), machine(4, seed=3, colour=0.5, level=0.004)
     cut = 2 * 60 * RATE_HZ
     sound = np.concatenate([running[: 2 * cut], idle[:cut], running[2 * cut :], idle[cut:]])
@@ -105,11 +113,27 @@ def test_running_and_idle_are_two_conditions_and_what_lies_between_is_neither() 
     assert lesson.progress.state == "idle"
     assert lesson.progress.running_minutes == pytest.approx(6.6, abs=0.4)
     assert lesson.progress.idle_minutes == pytest.approx(3.7, abs=0.4)
-    windows = lesson.windows()
-    level = windows.bands[:, 0].mean(axis=1)
-    states = np.array(windows.domain)
+    return lesson.windows()
+
+
+def test_running_and_idle_are_two_conditions_and_what_lies_between_is_neither(two_states: NormalWindows) -> None:
+    level = two_states.bands[:, 0].mean(axis=1)
+    states = np.array(two_states.domain)
     assert set(states) == {"source", "idle"}
     assert level[states == "source"].min() > level[states == "idle"].max() + 12  # of 15 dB: none lies between
+
+
+def test_a_start_and_a_stop_are_no_alarm_and_a_fault_is_one_in_both_states(
+    two_states: NormalWindows, tmp_path: Path
+) -> None:
+    detector = enroll_windows("fan", two_states, BASE, tmp_path / "fan")
+    day = np.concatenate([runs_and_idles(1.5, seed=20 + i) for i in range(3)])
+    assert alarms(detector, day) == []
+    started = np.concatenate([runs_and_idles(1.5, seed=20), machine(0.5, seed=30, tone_hz=3000)])
+    while_idle = machine(0.5, seed=40, colour=0.5, level=0.004, tone_hz=3000)
+    assert 90 < alarms(detector, started)[0] < 90 + 25  # it starts with a fault: judged once it has started
+    (found,) = alarms(detector, np.concatenate([runs_and_idles(1.5, seed=20), while_idle]))
+    assert 90 < found < 90 + 12
 
 
 def test_one_state_is_one_whatever_it_drifts() -> None:
@@ -156,6 +180,15 @@ def test_gain_control_is_noticed_while_it_listens() -> None:
     assert [each.kind for each in lesson.progress.advice] == ["gain"]
     with pytest.raises(EarshotError, match="switch automatic gain control off"):
         lesson.windows()
+
+
+def test_a_machine_that_stops_in_a_hall_of_its_own_colour_is_no_gain_control() -> None:
+    running, hall = machine(6, seed=1), machine(4, seed=3, level=0.02)  # 8 dB below, all of the spectrum alike
+    cut = 60 * RATE_HZ
+    turns = [running[: 2 * cut], hall[: 2 * cut], running[2 * cut : 4 * cut], hall[2 * cut :], running[4 * cut :]]
+    lesson = heard(Lesson(BASE, 5), np.concatenate(turns))
+    assert lesson.progress.advice == ()
+    assert set(lesson.windows().domain) == {"source", "idle"}
 
 
 def enrolment(folder: Path, name: str = "pump") -> Enrolment:

@@ -62,6 +62,19 @@ def test_blows_are_counted(per_second: float, quiet: NDArray[np.float32], usual:
     assert 1500 < found.hz_lo < 3000 < 4500 < found.hz_hi < 6000
 
 
+def test_a_machine_that_strikes_harder_than_it_did_does_not_hiss(quiet: NDArray[np.float32]) -> None:
+    blows = np.exp(-(T % 0.7) / 0.002) * np.random.default_rng(9).standard_normal(N)
+    struck = 2 * band_of(blows, Place("impacts", 1000, 4000), RATE_HZ)
+    past = portrait((quiet + struck).astype(np.float32), FRONTEND)
+    found = why(quiet + 4 * struck, Usual(past.level, HABIT, past))
+    assert (found.kind, found.per_second) == ("impacts", None)
+
+
+def test_a_tone_is_one_though_something_faint_rings_beside_it(quiet: NDArray[np.float32], usual: Usual) -> None:
+    beside = 0.0006 * np.sin(2 * np.pi * 1400 * T)
+    assert why(quiet + 0.02 * np.sin(2 * np.pi * 1200 * T) + beside, usual).kind == "tone"
+
+
 @pytest.mark.parametrize(("low_hz", "high_hz"), [(500.0, 1000.0), (1500.0, 4000.0), (4000.0, 8000.0)])
 def test_noise_is_where_it_is(low_hz: float, high_hz: float, quiet: NDArray[np.float32], usual: Usual) -> None:
     added = added_sound(Place("hiss", low_hz, high_hz), N, RATE_HZ, np.random.default_rng(3))
@@ -69,6 +82,40 @@ def test_noise_is_where_it_is(low_hz: float, high_hz: float, quiet: NDArray[np.f
     assert (found.kind, found.per_second) == ("broadband", None)
     assert found.hz_lo == pytest.approx(low_hz, rel=0.1)
     assert found.hz_hi == pytest.approx(high_hz, rel=0.1)
+
+
+def test_a_tone_that_beats_with_a_line_of_the_machine_is_no_blow(quiet: NDArray[np.float32], usual: Usual) -> None:
+    found = why(quiet + 0.01 * np.sin(2 * np.pi * 130 * T), usual)  # 20 Hz above a line as loud
+    assert (found.kind, found.per_second) == ("tone", None)
+    assert found.hz_lo == pytest.approx(130, abs=1.5)
+
+
+def test_noise_is_heard_between_the_lines_that_drown_it() -> None:
+    rng = np.random.default_rng(6)
+    mesh = sum(0.05 * np.sin(2 * np.pi * 75 * k * T) for k in range(15, 20))  # 1.1 to 1.4 kHz: a third of the octave
+    machine = (rng.normal(0, 10 ** (NOISE_DB / 20), N) + mesh).astype(np.float32)
+    past = portrait(np.roll(machine, RATE_HZ), FRONTEND)
+    hiss = band_of(rng.normal(0, 0.05, N), Place("hiss", 1000, 2000), RATE_HZ)
+    found = why(machine + hiss, Usual(past.level, HABIT, past))
+    assert found.kind == "broadband"
+    assert found.hz_lo == pytest.approx(1000, rel=0.1)
+    assert found.hz_hi == pytest.approx(2000, rel=0.1)
+
+
+def test_noise_stays_noise_where_something_rings_beside_it(quiet: NDArray[np.float32], usual: Usual) -> None:
+    rng = np.random.default_rng(7)
+    hiss = band_of(rng.normal(0, 0.03, N), Place("hiss", 1000, 2000), RATE_HZ)
+    dropped = np.where(T > 5, np.exp(-(T - 5) / 0.2), 0) * sum(np.sin(2 * np.pi * hz * T) for hz in (2200, 2310))
+    found = why(quiet + hiss + 0.01 * dropped, usual)
+    assert found.kind == "broadband"
+    assert found.hz_lo == pytest.approx(1000, rel=0.1)
+
+
+def test_a_hiss_at_the_very_top_is_one(quiet: NDArray[np.float32], usual: Usual) -> None:
+    hiss = band_of(np.random.default_rng(8).normal(0, 10 ** (NOISE_DB / 20), N), Place("hiss", 6200, 8000), RATE_HZ)
+    found = why(quiet + 0.9 * hiss, usual)  # less than 3 dB more
+    assert found.kind == "broadband"
+    assert found.hz_lo == pytest.approx(6200, rel=0.1)
 
 
 @pytest.mark.parametrize("db", [5.0, -7.0])

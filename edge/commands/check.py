@@ -23,9 +23,10 @@ import numpy as np
 
 from edge import __version__, clock
 from edge.commands.check_broker import broker_steps
+from edge.commands.check_page import check_page
 from edge.commands.steps import Doubt, Step, Trouble, look
 from edge.config import Config, FolderSettings, MicrophoneSettings, SourceSettings, StdinSettings, load
-from edge.daemon import openers, pickup_of
+from edge.daemon import knows_machine_of, learnt_path, openers, pickup_of
 from edge.errors import EarshotError, SourceError, shown
 from edge.source import SAMPLE_RATE_HZ, Samples, describe_input, find_audio, seconds_in
 from edge.voice import Webhook, of_check
@@ -91,7 +92,7 @@ def _steps(path: Path, config: Config, listen_seconds: float) -> Iterator[Step]:
     yield look("memory", partial(_memory, config))
     for source in config.sources:
         if runtime.verdict != "bad":  # else the import alone may end this process
-            yield look(f"{source.name}: detector", partial(_detector, source))
+            yield look(f"{source.name}: detector", partial(_detector, source, config))
         sound = look(f"{source.name}: {source.type}", partial(_source, source))
         yield sound
         if listen_seconds and sound.verdict != "bad" and not _is_terminal(source):
@@ -105,6 +106,8 @@ def _steps(path: Path, config: Config, listen_seconds: float) -> Iterator[Step]:
         yield look("notify", partial(_notify, config))
     if config.metrics.port is not None:
         yield look("metrics", _metrics)
+    if config.page.port is not None:
+        yield look("page", partial(check_page, config.page, config.state_path))
     yield look("disk", partial(_disk, config.state_path or STATE_FOLDER))
     yield look("clock", _clock)
 
@@ -202,14 +205,24 @@ def _demo_broker() -> str:
 # --- A source ---
 
 
-def _detector(source: SourceSettings) -> str:
+def _detector(source: SourceSettings, config: Config) -> str:
     detector = _trials().open([source.detector])[source.detector]
     section = detector.section(source.section)
     if words := detector.mismatch(pickup_of(source)):
         raise Doubt(words, "give the source that channel and gain, or enrol anew with these: --channel, --gain-db")
+    if not knows_machine_of(source, detector) and not _has_learnt(source, config):
+        raise Doubt(
+            f"{detector.card.name} is an example: this machine is not taught yet, and there is no alarm",
+            "let it learn: on the page, Learning; or `earshot enroll`, and name what it writes as `detector`",
+        )
     if isinstance(source, FolderSettings) and source.watch == "all":
         _long_enough(source, detector.plan.window_samples / detector.frontend.sample_rate_hz)
     return f"{detector.card.name} {detector.card.version}, {section.card.name}, golden recording scores as it should"
+
+
+def _has_learnt(source: SourceSettings, config: Config) -> bool:
+    """Whether the daemon has learnt this machine in place of what the configuration names."""
+    return config.state_path is not None and learnt_path(config.state_path, source.name).is_dir()
 
 
 @cache

@@ -414,13 +414,13 @@ class PageSettings(Settings):
 
     @model_validator(mode="after")
     def _a_password_where_others_come(self) -> Self:
-        if self.password_file is None and (self.names or not _is_here(self.host)):
+        if self.password_file is None and (self.names or not is_here(self.host)):
             where = f"names {', '.join(self.names)}" if self.names else f"host {self.host}"
             raise ValueError(f"{where} without password_file: expected one, or 127.0.0.1 and no names")
         return self
 
 
-def _is_here(host: str) -> bool:
+def is_here(host: str) -> bool:
     """Whether only this computer reaches what listens there."""
     with suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback

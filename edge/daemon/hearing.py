@@ -12,12 +12,22 @@ from typing import Final
 from edge.config import Config, FolderSettings, MicrophoneSettings, SourceSettings
 from edge.daemon.happening import Happening, Moment, Standing
 from edge.daemon.lasting import Lost
-from edge.detector import KEEPS_SECONDS, Detector, Explaining, Judge, Line, Reading, Section
+from edge.detector import KEEPS_LIVE_SECONDS, Detector, Explaining, Judge, Line, Reading, Section
 from edge.judge import SensorHealth
 from edge.source import SAMPLE_RATE_HZ, Block, Samples
 from edge.voice import Acknowledge, Command, Shelve, Stopwatch, Threshold
 
 UNTAUGHT: Final = "not taught yet: it has never sounded like the example that it is judged by, so there is no alarm"
+
+
+def knows_machine_of(settings: SourceSettings, detector: Detector) -> bool:
+    """Return whether what a source hears is judged from its first window on.
+
+    To the example that comes with Earshot, of a simulated pump, each machine of this world sounds wrong: a microphone's
+    has to sound like it once. What was enrolled knows its machine, which may be faulty from the first minute on; so may
+    what is played, or piped.
+    """
+    return not (detector.is_example and isinstance(settings, MicrophoneSettings))
 
 
 class Hearing:
@@ -34,13 +44,11 @@ class Hearing:
         # What is heard over and over is no new sound to learn from.
         repeats = isinstance(settings, FolderSettings) and settings.loop
         self.judge = Judge(config.event, detector, section, learns=not repeats)
-        # To the example that comes with Earshot, of a simulated pump, each machine of this world sounds wrong. What was
-        # enrolled knows its machine, which may be faulty from the first minute on; so may what is played or piped.
-        self._is_known = not (detector.is_example and isinstance(settings, MicrophoneSettings))
+        self._is_known = knows_machine_of(settings, detector)
         self.stopwatch = Stopwatch()
         self._settings = settings
         keeps = config.evidence.privacy != "off"
-        self._line = Line(detector, section, keeps_seconds=KEEPS_SECONDS if keeps else 0.0)
+        self._line = Line(detector, section, keeps_seconds=KEEPS_LIVE_SECONDS if keeps else 0.0)
         self._explaining = Explaining(self._line, self.judge, section)
         normal = section.statistics
         self._sensor = SensorHealth(config.sensor, normal.band_mean, normal.band_deviation)

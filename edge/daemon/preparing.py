@@ -67,11 +67,12 @@ def foresee(config: Config, running: Config | None) -> None:
     held = {running.metrics.port, running.page.port, None}
     for key, asked in (("metrics", config.metrics), ("page", config.page)):
         if asked.port is not None and asked.port not in held:
-            _expect_free(key, asked.host, asked.port)
+            expect_free(key, asked.host, asked.port)
     check_credentials(config.mqtt)
 
 
-def _expect_free(key: str, host: str, port: int) -> None:
+def expect_free(key: str, host: str, port: int) -> None:
+    """Raise EarshotError if somebody else listens there already. key: whose `host` and `port` these are."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         socket.create_server(address, family=family).close()

@@ -28,12 +28,12 @@ from edge.detector.enrolment import (
     learn_section,
     weekly_text,
 )
-from edge.detector.explaining import KEEPS_SECONDS, Explaining
+from edge.detector.explaining import KEEPS_LIVE_SECONDS, KEEPS_SECONDS, Explaining
 from edge.detector.folder import EXAMPLE, Detector, file_sha256, put_in_place, read, write
 from edge.detector.golden import golden_scores, verify
 from edge.detector.judge import Judge
 from edge.detector.lesson import LEAST_CONDITION_MINUTES, LEAST_MINUTES, MOST_MINUTES, Lesson, Progress
-from edge.detector.limits import would_hear, would_hear_text
+from edge.detector.limits import trials_of, would_hear, would_hear_text
 from edge.detector.line import Line, Reading
 from edge.detector.measuring import Recording, Stretch, measure, measure_normal, normal_windows
 from edge.detector.naming import (
@@ -53,6 +53,7 @@ from edge.detector.trial import Trials
 __all__ = [
     "BLOCK_SAMPLES",
     "EXAMPLE",
+    "KEEPS_LIVE_SECONDS",
     "KEEPS_SECONDS",
     "LEAST_CONDITION_MINUTES",
     "LEAST_MINUTES",
@@ -100,6 +101,7 @@ __all__ = [
     "section_of",
     "shortest",
     "teach",
+    "trials_of",
     "verify",
     "weekly_text",
     "whole_of",

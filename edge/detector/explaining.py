@@ -31,6 +31,9 @@ LONGEST_SECONDS: Final = 60.0
 KEEPS_SECONDS: Final = PORTRAIT_SECONDS + BLOCK_SAMPLES / SAMPLE_RATE_HZ
 """What a line has to keep: a block may complete several windows, and the first of them is looked at after all."""
 
+KEEPS_LIVE_SECONDS: Final = PORTRAIT_SECONDS + 1.0
+"""The same of blocks as a daemon hears them, a quarter of a second each."""
+
 
 class Explaining:
     """The causes of one source's events. All methods are for one thread."""

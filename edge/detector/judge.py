@@ -1,46 +1,32 @@
 """From readings to episodes: which score decides, at which threshold, and what moved. Live, and in replay."""
 
-import logging
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
 
 from edge.config import EventSettings
+from edge.detector.belief import Belief
 from edge.detector.folder import Detector
 from edge.detector.line import Reading
 from edge.detector.sections import Section
 from edge.ear import FloatArray, Frontend
-from edge.errors import ConfigError
 from edge.judge import (
     Band,
     Cause,
     Event,
     EventDetector,
-    Learner,
     Learnt,
+    Passage,
     Provisional,
     Reason,
-    ScoreName,
     Surprise,
-    TooLittleSoundError,
-    counting_keys,
     evidence_of,
-    hours_needed,
     log_score,
-    log_score_at,
     moved_bands,
+    pairs_of,
     rarity,
-    rate_at,
-    rate_of,
-    scales_of,
     score_of,
 )
-
-log = logging.getLogger(__name__)
-
-PROMISED_PER_WEEK: Final = 1.0
-"""What a threshold by the window is held to have heard enough for: one false alarm a week, which takes 48 hours."""
 
 
 class Judge:
@@ -52,24 +38,22 @@ class Judge:
         learns: whether it goes on learning what varies, where `settings` let it: from one machine's sound, live.
         Without, the same sound is judged the same whatever was heard before.
         """
-        self.score_name, self._own_threshold = _deciding_score(settings, detector, section)
-        self._ordinary = section.ordinary[self.score_name]
-        self._own_rate = self._rate_at(self._own_threshold)
+        self._belief = Belief(settings, detector, section, learns=learns)
+        self.score_name = self._belief.score_name
         self._events = EventDetector(
             settings,
             evidence_of(
                 settings,
-                self._ordinary,
+                self._belief.ordinary,
                 window_seconds=detector.plan.window_seconds,
                 hop_seconds=detector.plan.hop_seconds,
             ),
-            rate=self._own_rate,
-            threshold=self._own_threshold,
+            rate=self._belief.rate,
+            threshold=self._belief.threshold,
         )
         self.averages_seconds = (detector.plan.window_seconds, *settings.averages_seconds)
-        self._provisional = _provisional(settings, detector, section)
-        self._learner = self._learner_of(settings, detector) if learns and self._provisional else None
         self._statistics = section.statistics
+        self._passage = _passage(section, detector.plan.window_hops)
         self._edges_hz = Frontend(detector.frontend).band_edges_hz
         self._shelved_until = -math.inf
 
@@ -80,17 +64,17 @@ class Judge:
 
     @threshold.setter
     def threshold(self, value: float | None) -> None:
-        self._events.threshold = self._own_threshold if value is None else value
-        self._events.rate = self._own_rate if value is None else self._rate_at(value)
+        self._events.threshold = self._belief.threshold if value is None else value
+        self._events.rate = self._belief.rate if value is None else self._belief.rate_at(value)
 
     def rarity_of(self, threshold: float) -> float:
         """Return what `rarity` has to reach at another threshold of a window."""
-        return rarity(self._rate_at(threshold))
+        return rarity(self._belief.rate_at(threshold))
 
     @property
     def own_threshold(self) -> float:
         """The same, had nobody sent another."""
-        return self._own_threshold
+        return self._belief.threshold
 
     @property
     def evidence(self) -> float:
@@ -126,22 +110,18 @@ class Judge:
 
         Without `learns`, what enrolment has heard.
         """
-        enrolled, learnt = self._provisional, self.learnt
-        if enrolled is None or learnt is None:
-            return enrolled
-        hours = enrolled.hours + learnt.hours
-        return Provisional(hours, enrolled.of) if hours < enrolled.of else None
+        return self._belief.provisional
 
     @property
     def learnt(self) -> Learnt | None:
         """What was learnt since enrolment; None if nothing ever is."""
-        return None if self._learner is None else self._learner.learnt
+        return self._belief.learnt
 
     def recall(self, learnt: Learnt) -> None:
         """Go on from what was learnt before."""
-        if self._learner is not None:
-            self._learner.recall(learnt)
-            self._believe(self._learner)
+        if self.learnt is not None:
+            self._belief.recall(learnt)
+            self._believe()
 
     @property
     def episode(self) -> str | None:
@@ -157,6 +137,8 @@ class Judge:
         score = self.score_of(reading)
         if score is None:
             return self.interrupt("source_lost")
+        if self._passes(reading):
+            return []  # time passes, and nothing is heard
         return self.weigh(score, time, partial(self._moved, reading.band_level))
 
     def weigh(self, score: float, time: float, moved: Callable[[], Sequence[Band]] = tuple) -> list[Event]:
@@ -164,7 +146,7 @@ class Judge:
         log_of_it = float(log_score(score, self.score_name))
         if time < self._shelved_until:
             self._events.pass_over(time, log_of_it)
-            self._doubt()
+            self._learn_nothing()
             return []
         events = self._events.step(time, score, log_of_it, moved)
         self._learn(log_of_it, events)
@@ -173,13 +155,13 @@ class Judge:
     def forget(self) -> None:
         """What comes is another recording: nothing connects it with what was heard."""
         self._events.forget()
-        if self._learner is not None:
-            self._learner.interrupt()
+        if self._passage is not None:
+            self._passage.forget()
+        self._belief.interrupt()
 
     def interrupt(self, reason: Reason) -> list[Event]:
         """End the open episode, and forget the windows before."""
-        if self._learner is not None:
-            self._learner.interrupt()
+        self._belief.interrupt()
         return self._events.interrupt(reason)
 
     def acknowledge(self, episode: str | None) -> bool:
@@ -204,109 +186,46 @@ class Judge:
         own = self._statistics
         return moved_bands(level_db, own.nearest_normal(level_db), own.band_deviation, self._edges_hz)
 
+    def _passes(self, reading: Reading) -> bool:
+        """Whether the machine starts or stops in this window."""
+        if self._passage is None or reading.measured is None or not self._passage.hear(reading.measured.bands[0]):
+            return False
+        if self._passage.begins:
+            self._events.set_aside()
+        return True
+
     def _learn(self, log_of_it: float, events: Sequence[Event]) -> None:
         """Let a window teach what is ordinary, if it is.
 
         By the threshold that is its own, and never by one that was sent: who may only write to a topic could else raise
         it until a fault is ordinary. While such a one is in force, or a person asked for quiet, nothing is learnt.
         """
-        if self._learner is None:
-            return
-        if self._events.rate != self._own_rate:
-            self._doubt()
+        if self._events.rate != self._belief.rate:
+            self._learn_nothing()
             return
         if any(event.kind == "opened" for event in events):
-            self._learner.doubt()
-        is_ordinary = self.episode is None and self._events.surprise.probability > self._own_rate
-        if self._learner.hear(log_of_it, is_ordinary=is_ordinary):
-            self._believe(self._learner)
+            self._belief.doubt()
+        is_ordinary = self.episode is None and self._events.surprise.probability > self._belief.rate
+        if self._belief.hear(log_of_it, is_ordinary=is_ordinary):
+            self._believe()
 
-    def _doubt(self) -> None:
-        if self._learner is not None:
-            self._learner.doubt()
-            self._learner.interrupt()
+    def _learn_nothing(self) -> None:
+        self._belief.doubt()
+        self._belief.interrupt()
 
-    def _believe(self, learner: Learner) -> None:
-        own = self._events.rate == self._own_rate
-        self._ordinary = learner.believed
-        self._events.believe(self._ordinary, learner.known_level)
-        self._own_threshold = score_of(log_score_at(self._ordinary, self._own_rate), self.score_name)
+    def _believe(self) -> None:
+        own = self._events.rate == self._belief.rate
+        self._events.believe(self._belief.ordinary, self._belief.known_level)
         if own:
-            self._events.threshold = self._own_threshold
-
-    def _learner_of(self, settings: EventSettings, detector: Detector) -> Learner:
-        assert self._provisional is not None
-        plan = detector.plan
-        scales = scales_of(plan.window_seconds, settings.averages_seconds, plan.hop_seconds)
-        return Learner(
-            self._ordinary,
-            rate=self._own_rate,
-            hop_seconds=plan.hop_seconds,
-            scales_hops=[scale.hops for scale in scales],
-            hours_needed=self._provisional.of - self._provisional.hours,
-        )
+            self._events.threshold = self._belief.threshold
 
     def _nearness(self, said: Surprise) -> float:
         return -math.log(said.probability) / max(-math.log(self._events.rate), 1e-9) + 0.0
 
-    def _rate_at(self, threshold: float) -> float:
-        return rate_at(self._ordinary, float(log_score(threshold, self.score_name)))
 
-
-def _deciding_score(settings: EventSettings, detector: Detector, section: Section) -> tuple[ScoreName, float]:
-    """Return which score decides and its threshold: the configuration's word, else the detector's."""
-    name: ScoreName = settings.score or detector.card.score
-    if name not in section.calibration:
-        raise ConfigError(
-            f"event.score: {name}: expected one of {', '.join(section.calibration)}, which is what "
-            f"{detector.path} has for {section.card.name}"
-        )
-    if settings.false_alarms_per_week is not None:
-        return name, _weekly_threshold(settings, settings.false_alarms_per_week, detector, section, name)
-    return name, section.card.thresholds[name] if settings.threshold is None else settings.threshold
-
-
-def _provisional(settings: EventSettings, detector: Detector, section: Section) -> Provisional | None:
-    """Return what enrolment has heard of what it takes; None where that is enough, or nothing is to be learnt.
-
-    A threshold that a person named promises nothing, and one by the week was counted with what enrolment believed; it
-    is refused unless enrolment has heard enough.
-    """
-    per_week = settings.false_alarms_per_week or detector.card.false_alarms_per_week
-    if settings.learning == "off" or settings.threshold is not None or per_week is not None:
+def _passage(section: Section, window_hops: int) -> Passage | None:
+    """Return what knows a start and a stop; None for a machine of which no idle state was learnt."""
+    pairs, own = pairs_of(section.card.conditions), section.statistics
+    if not pairs or "levels" not in own.parts:
         return None
-    weekly = section.card.weekly
-    hours = max(section.card.windows * detector.plan.window_seconds / 3600, weekly.hours if weekly else 0.0)
-    needed = settings.learning_hours or hours_needed(PROMISED_PER_WEEK)
-    return Provisional(hours, needed) if hours < needed else None
-
-
-def _weekly_threshold(
-    settings: EventSettings, per_week: float, detector: Detector, section: Section, name: ScoreName
-) -> float:
-    key, what = "event.false_alarms_per_week", f"{detector.path}: {section.card.name}"
-    weekly = section.card.weekly
-    if weekly is None or name not in section.weekly:
-        raise ConfigError(
-            f"{key}: {what} was made from too little unbroken normal sound to know its false alarms a week: expected "
-            f"null, or a detector that heard at least {hours_needed(per_week):.3g} hours (`earshot enroll`)"
-        )
-    if (own := counting_keys(settings)) != weekly.event:
-        other = ", ".join(f"{k} {own[k]} (expected {v})" for k, v in weekly.event.items() if own.get(k) != v)
-        raise ConfigError(f"{key}: {what} counted its episodes by other rules: event.{other}")
-    try:
-        found = section.weekly[name].at(per_week, what)
-    except TooLittleSoundError as error:
-        raise ConfigError(f"{key}: {error}") from error
-    threshold = score_of(log_score_at(section.ordinary[name], rate_of(found.threshold)), name)
-    log.info(
-        "%s: threshold %.3f of %s: %.3g false alarms a week predicted (%.2g to %.2g with 90 %%), from %.3g hours of "
-        "normal sound",
-        what,
-        threshold,
-        name,
-        found.predicted,
-        *found.interval,
-        found.hours,
-    )
-    return threshold
+    return Passage(own.parts["levels"].means, own.band_deviation, pairs, window_hops=window_hops)

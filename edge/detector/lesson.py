@@ -114,8 +114,9 @@ class Lesson:
         """How far it has come."""
         running, idle = self._minutes_of(RUNNING), self._minutes_of(IDLE)
         missing, own = max(0.0, self.minutes - running), self._checking
+        advice = tuple(each for each in own.advice if not (each.kind == "gain" and self._are_two))
         stage: Stage = "checking" if not own.passed else "ready" if missing == 0 else "listening"
-        return Progress(stage, self._level_dbfs, self._state, running, idle, missing, own.advice, own.fault)
+        return Progress(stage, self._level_dbfs, self._state, running, idle, missing, advice, own.fault)
 
     @property
     def n_checks(self) -> int:
@@ -221,6 +222,11 @@ class Lesson:
             self._state = "running" if state == RUNNING else "idle" if state == IDLE else "changing"
         else:
             self._state = "running"
+
+    @property
+    def _are_two(self) -> bool:
+        """Whether it runs and idles: then its level moves, and no gain does."""
+        return self._states is not None and self._states.are_two
 
     def _look(self) -> None:
         levels = np.stack(self._windows)

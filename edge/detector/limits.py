@@ -67,12 +67,26 @@ def would_hear(
     model: Model,
     plan: HopPlan,
     settings: EventSettings,
-    *,
-    log_levels: Sequence[float] = (),
 ) -> list[Limit]:
     """Return the limits of each kind of change; none where the pieces of unbroken sound are all too short.
 
     windows: what the section was fitted to, measured of `sound`, of which a part may be enough.
+    """
+    return limits(trials_of(section, windows, sound, model, plan, settings))
+
+
+def trials_of(
+    section: Section,
+    windows: NormalWindows,
+    sound: Sound,
+    model: Model,
+    plan: HopPlan,
+    settings: EventSettings,
+    *,
+    log_levels: Sequence[float] = (),
+) -> list[Trial]:
+    """Return the trials that `would_hear` is of; none where the pieces of unbroken sound are all too short.
+
     log_levels: the mean log scores of recordings to come, if somebody knows; else those that are to be expected.
     """
     dealt = folds.by_stretch(windows)
@@ -97,7 +111,7 @@ def would_hear(
             Trial(kind, before, heard_seconds, plan.hop_seconds, partial(take.log_scores, own[i % len(own)]))
             for kind, own in by_kind.items()
         ]
-    return limits(trials)
+    return trials
 
 
 def would_hear_text(card: SectionCard) -> list[str]:

@@ -49,11 +49,11 @@ class Ear:
         if not samples.size:
             return
         hop_samples = self.plan.hop_samples
-        measured = self._meter.measure(self._frontend(samples))
-        for i, one in enumerate(measured):
-            if one is not None:
-                newest = samples[: samples.size - (len(measured) - 1 - i) * hop_samples][-hop_samples:]
-                yield one.at_level(level_dbfs(newest))
+
+        def level(hops_after: int) -> float:
+            return level_dbfs(samples[: samples.size - hops_after * hop_samples][-hop_samples:])
+
+        yield from (one for one in self._meter.measure(self._frontend(samples), level) if one is not None)
 
 
 def level_dbfs(samples: Samples) -> float:

@@ -4,9 +4,10 @@ Who alters frames, to learn what a machine would sound like with a fault, measur
 """
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Final, NamedTuple, Self
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -40,10 +41,6 @@ class Measurement:
     bands: FloatArray
     level_dbfs: float
     fault: str | None = None
-
-    def at_level(self, level_dbfs: float) -> Self:
-        """Return it with the level of its newest hop."""
-        return replace(self, level_dbfs=level_dbfs)
 
 
 def measured_shapes(model: Model, *, quiet: bool = True) -> dict[str, tuple[int, ...]]:
@@ -93,24 +90,28 @@ class Meter:
         other._frames, other._texture = copy.copy(self._frames), copy.copy(self._texture)
         return other
 
-    def measure(self, frames: Features) -> list[Measurement | None]:
+    def measure(
+        self, frames: Features, level_dbfs: Callable[[int], float] = lambda _: math.nan
+    ) -> list[Measurement | None]:
         """Take the frames of whole hops, (M, 16 m); return what the window that ends with each hop measures.
 
         The first hop of a stream lacks `plan.prime_frames`, and may do so. None where the window is not full yet.
+        level_dbfs: asked for the level of the hop that so many of these come after.
         """
         plan = self.plan
         windows = self._frames.remember(frames)
         is_whole = self._model.whole_frames == plan.window_frames
         given = self._of_windows(windows) if is_whole else self._of_hops(frames)
         measurements: list[Measurement | None] = []
-        for window, one in zip(windows, given, strict=True):
+        for after, window, one in zip(reversed(range(len(windows))), windows, given, strict=True):
             self._n_hops += 1
             if window is None or one is None:
                 measurements.append(None)
                 continue
             end_sample = plan.window_samples + (self._n_hops - plan.window_hops) * plan.hop_samples
             bands, fault = band_statistics(window, quiet=self._quiet), _fault(window)
-            measurements.append(Measurement(end_sample, one.embedding, one.texture, one.logits, bands, np.nan, fault))
+            level = level_dbfs(after)
+            measurements.append(Measurement(end_sample, one.embedding, one.texture, one.logits, bands, level, fault))
         return measurements
 
     def _of_hops(self, frames: Features) -> list[_Given]:

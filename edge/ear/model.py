@@ -88,6 +88,7 @@ class Model:
         if hop_frames not in (0, HOP_FRAMES):
             raise ValueError(f"features of {hop_frames} frames: expected {HOP_FRAMES}, or a number that is left open")
         self._state_names = [name for name in inputs if name.startswith(_STATE)]
+        self._next_names = [f"next.{name}" for name in self._state_names]
         self._state_shapes = [_sizes(inputs, name, [None] * (len(inputs[name]) - 1)) for name in self._state_names]
 
         self._outputs = [name for name in Heard._fields if name in outputs]
@@ -149,7 +150,7 @@ class Model:
     def _run(self, features: Features, cache: Cache) -> tuple[Heard, Cache]:
         feeds = dict(zip(self._state_names, cache, strict=True))
         feeds["features"] = np.ascontiguousarray(features[:, np.newaxis], np.float32)
-        values = self._session.run([*self._outputs, *self._state_names_out], feeds, self._run_options)
+        values = self._session.run([*self._outputs, *self._next_names], feeds, self._run_options)
         given = dict(zip(self._outputs, values, strict=False))
         n_streams, n_hops = len(features), features.shape[2] // HOP_FRAMES
         nothing = np.empty((n_streams, n_hops, 0, 0), np.float32)
@@ -160,10 +161,6 @@ class Model:
             given.get("quiet", nothing.reshape(n_streams, n_hops, 0)),
         )
         return heard, tuple(values[len(self._outputs) :])
-
-    @property
-    def _state_names_out(self) -> list[str]:
-        return [f"next.{name}" for name in self._state_names]
 
 
 _Shapes = Mapping[str, Sequence[object]]

@@ -15,6 +15,7 @@
     limits       from which strength on these are reported, and how soon
     hindsight    what another threshold would have told of the last days
     drift        what changes over weeks
+    passage      a machine on its way between two of its states
     why          what the newest sound has that ordinary sound has not
 
 `calibration` turns that into thresholds that promise so many false alarms a week.
@@ -42,9 +43,10 @@ from edge.judge.fit import STRANGER, Calibration, Fit, Shift, cross_fit, fit_sec
 from edge.judge.gaussian import DOMAINS, Domain, Gaussian, fit_gaussian, fit_whitening, heard_conditions
 from edge.judge.hindsight import Alarm, alarms_at
 from edge.judge.learning import Learner, Learnt, Provisional
-from edge.judge.limits import RANGES_DB, Limit, Trial, at_level, heard_normal, in_words, limits
+from edge.judge.limits import RANGES_DB, REPORTED, Limit, Trial, at_level, heard_normal, in_words, limits
 from edge.judge.normal import MIN_WINDOWS, NormalWindows
 from edge.judge.ordinary import PRIOR, Observed, Ordinary, Prior, expected, observed, student_quantile
+from edge.judge.passage import Passage, pairs_of
 from edge.judge.scorer import (
     SCORE_NAMES,
     Fusion,
@@ -72,6 +74,7 @@ __all__ = [
     "PORTRAIT_SECONDS",
     "PRIOR",
     "RANGES_DB",
+    "REPORTED",
     "RUNNING",
     "SCORE_NAMES",
     "STEP_SHARE",
@@ -98,6 +101,7 @@ __all__ = [
     "NormalWindows",
     "Observed",
     "Ordinary",
+    "Passage",
     "Place",
     "Portrait",
     "Prior",
@@ -148,6 +152,7 @@ __all__ = [
     "observed",
     "openings",
     "ordinary_of",
+    "pairs_of",
     "places",
     "portrait",
     "quantities",

@@ -133,6 +133,10 @@ class EventDetector:
         """Take a window that opens nothing and teaches nothing, because a person asked for quiet."""
         self._weigh(time, log_score, learn=False)
 
+    def set_aside(self) -> None:
+        """Forget how rare the newest windows were: they belong to what is not to be judged."""
+        self._newest.clear()
+
     def interrupt(self, reason: Reason) -> list[Event]:
         """End the open episode because nothing more is heard; forget the windows before the gap."""
         self._newest.clear()

@@ -55,7 +55,8 @@ class Gaussian:
         distances = np.sqrt(squared)
         if self.scale is not None:
             distances = distances / self.scale[chosen]
-        distance: FloatArray = distances.min(-1).astype(np.float32)
+        nearest = distances.min(-1) if distances.shape[-1] > 1 else distances[..., 0]
+        distance: FloatArray = nearest.astype(np.float32)
         return distance
 
     def with_mean(self, domain: Domain, mean: FloatArray, scale: float) -> "Gaussian":

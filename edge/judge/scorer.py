@@ -144,13 +144,13 @@ def fuse(
     Of z-scores the scale is how many deviations an ordinary distance is away from none, the mean over the parts: 1.5 is
     half as far again from normal as normal sound is.
     """
-    distances = np.stack([np.asarray(parts[name], np.float64) for name in typical])
+    distances = np.array([parts[name] for name in typical], np.float64)
     ordinary, deviation = np.array([*typical.values()]).T[:, :, np.newaxis]
     if fusion == "ratio":
         return np.asarray(np.exp(np.log(np.maximum(distances, LEAST_DISTANCE) / ordinary).mean(axis=0)), np.float32)
     z = (distances - ordinary) / deviation
     joined = z.max(axis=0) if fusion == "largest" else z.mean(axis=0)
-    return np.asarray(np.maximum(1 + joined / np.mean(ordinary / deviation), 0), np.float32)
+    return np.asarray(np.maximum(1 + joined / (ordinary / deviation).mean(), 0), np.float32)
 
 
 def log_score(scores: FloatArray | float, name: ScoreName) -> NDArray[np.float64]:

@@ -149,7 +149,7 @@ WHOLE_SPREAD_DB: Final = 3.0
 
 GAP_BANDS: Final = 2
 NARROW_BANDS: Final = 6
-"""Bands beside each other are one place, small gaps or not. Up to so many one line may be all of it; more are noise."""
+"""Bands beside each other are one place, small gaps or not. Up to so many one line may be all of it."""
 
 LINE_DB: Final = 7.0
 GROWN_DB: Final = 4.0
@@ -158,9 +158,23 @@ LINE_BESIDE: Final = 32
 LINE_REACH: Final = 4
 """In lines: what counts as beside, and how far a machine's speed may have moved a line that was there."""
 
+MOSTLY: Final = 0.8
+PARTLY: Final = 0.2
+"""Of the power that was added in a place, what is in its new lines: of a tone nearly all, of fast blows some, of noise
+next to nothing, however many lines chance has made stand out."""
+
+FLOOR_DB: Final = 1.5
+WIDE_BANDS: Final = 9
+"""Noise fills what lies between the lines, too, so much and over so many bands, where the lines themselves drown it."""
+
+STEADY: Final = 100.0
+DROWNS_DB: Final = 6.0
+"""Noise has envelopes less peaked than this, also over a machine that strikes. What is more so and so much louder than
+all that was there is blows, though nobody can count them; what is no louder may be the machine's own."""
+
 WIDE: Final = 1.5
 LOWEST_HZ: Final = 100.0
-"""Noise is at least so many times as high as it is low, or it may be anything."""
+"""Where nobody knows the past, noise is at least so many times as high as it is low, or it may be anything."""
 
 CYCLES: Final = 4.0
 """What swings has to do so more slowly than it sounds: lines beside each other beat."""
@@ -190,35 +204,76 @@ modulation and no blow."""
 
 def cause_of(now: Portrait, usual: Usual, frontend: Frontend) -> Cause:
     """Return what the newest sound has that ordinary sound has not."""
-    edges = frontend.band_edges_hz
-    delta = now.level - (usual.level if usual.past is None else usual.past.level)
+    edges, past = frontend.band_edges_hz, usual.past
+    delta = now.level - (usual.level if past is None else past.level)
     low, middle, high = np.quantile(delta, [0.1, 0.5, 0.9])
     whole = (float(edges[0]), float(edges[-1]))
     if abs(middle) >= WHOLE_DB and high - low <= WHOLE_SPREAD_DB:
         return Cause("level", *whole, round(float(middle), 1))
 
-    moved = MOVED_DB if usual.past is not None else np.maximum(MOVED_DB, HABITS * usual.habit)
-    risen, fallen = _places(delta > moved, delta), _places(delta < -moved, -delta)
-    swings = _swings(now, usual.past)
+    moved = MOVED_DB if past is not None else np.maximum(MOVED_DB, HABITS * usual.habit)
+    noise = _risen_floor(now, past, edges)
+    risen = _places((delta > moved) | (noise > 0), np.maximum(np.maximum(delta - moved, noise), 0))
+    swings = _swings(now, past)
     if not risen:
-        return _without_a_rise(swings, fallen, delta, edges, now, usual.past) or Cause("unknown", *whole, 0.0)
+        fallen = _places(delta < -moved, -delta)
+        return _without_a_rise(swings, fallen, delta, edges, now, past) or Cause("unknown", *whole, 0.0)
     place = risen[0]
     where = (float(edges[place.start]), float(edges[place.stop + 1]))
     louder = round(float(delta[place].mean()), 1)
     rate = _rate_in(swings, where, now)
-    lines = _new_lines(now, usual.past, where)
-    every_hz = _spacing(lines) if usual.past is not None else None
-    if rate is not None and louder <= SWELLS_DB and _swells(swings, where, now, usual.past):
-        return Cause("modulation", *where, louder, rate)
-    if rate is not None and (len(lines) != 1 or rate > SLOW_PER_SECOND):
-        return Cause("impacts", *where, louder, rate)
+    lines = _new_lines(now, past, where)
+    tonal = _share_of(lines, where, now, past)
+    own = [line for line in lines if where[0] <= line.hz <= where[1]]
+    if len(own) == 1 and place.stop - place.start <= NARROW_BANDS and tonal >= MOSTLY:
+        slow = rate if rate is not None and rate <= SLOW_PER_SECOND else None
+        return Cause("tone", own[0].hz, own[0].hz, round(float(delta[place].max()), 1), slow)
+    if rate is not None:
+        swells = louder <= SWELLS_DB and _swells(swings, where, now, past)
+        return Cause("modulation" if swells else "impacts", *where, louder, rate)
+    every_hz = _spacing(lines) if past is not None and tonal >= PARTLY else None
     if every_hz is not None:
         return Cause("impacts", *where, louder, every_hz)
-    if len(lines) == 1 and place.stop - place.start <= NARROW_BANDS:
-        return Cause("tone", lines[0].hz, lines[0].hz, round(float(delta[place].max()), 1), rate)
-    if len(lines) <= 1 and _is_wide(where):
+    fills = tonal < PARTLY and np.count_nonzero(noise[place]) >= WIDE_BANDS
+    if fills and not _is_steady(now, where):
+        return Cause("impacts", *where, louder) if louder >= DROWNS_DB else Cause("unknown", *whole, 0.0)
+    if fills if past is not None else _is_wide(where):
         return Cause("broadband", *where, louder)
     return Cause("unknown", *whole, 0.0)
+
+
+def _risen_floor(now: Portrait, past: Portrait | None, edges: NDArray[np.float64]) -> FloatArray:
+    """Return by how much more than `FLOOR_DB` what lies between the lines has risen in each band, (M,), dB.
+
+    Zero where it has not, or in fewer than `WIDE_BANDS`, or where nobody knows the past.
+    """
+    risen = np.zeros(edges.size - 2, np.float32)
+    if past is None:
+        return risen
+    at = np.minimum(np.round(edges[1:-1] / PARTS_HZ[-1] * (now.lines.size - 1)).astype(int), now.lines.size - 1)
+    grown = (_floor(now.lines) - _floor(past.lines))[at] - FLOOR_DB
+    for place in _places(grown > 0, grown):
+        if place.stop - place.start >= WIDE_BANDS:
+            risen[place] = np.maximum(grown[place], 0)
+    return risen
+
+
+def _share_of(lines: "Sequence[_Line]", where: tuple[float, float], now: Portrait, past: Portrait | None) -> float:
+    """Return what of the power added in a place is in these lines, 0 to 1; of all power where nobody knows the past."""
+    power = np.power(10, now.lines / 10)
+    added = power if past is None else np.maximum(power - np.power(10, past.lines / 10), 0)
+    hz = PARTS_HZ[-1] / (now.lines.size - 1) * np.arange(now.lines.size)
+    within = (hz >= where[0]) & (hz <= where[1])
+    is_line = np.zeros(hz.size, np.bool_)
+    for line in lines:
+        is_line |= np.abs(hz - line.hz) <= (LINE_REACH + 0.5) * hz[1]
+    return float(added[within & is_line].sum() / max(added[within].sum(), 1e-12))
+
+
+def _is_steady(now: Portrait, where: tuple[float, float]) -> bool:
+    """Whether what is heard in a place is no matter of single moments."""
+    parts = [i for i, (low, high) in enumerate(pairwise(PARTS_HZ)) if low < where[1] and high > where[0]]
+    return float(np.median(now.peaks[parts])) < STEADY
 
 
 def _swells(swings: "Sequence[_Swing]", where: tuple[float, float], now: Portrait, past: Portrait | None) -> bool:
@@ -276,7 +331,7 @@ def _new_lines(now: Portrait, past: Portrait | None, where: tuple[float, float])
     Where nobody knows what was there before: the loudest of the place itself, if there is one.
     """
     lines, step = now.lines, PARTS_HZ[-1] / (now.lines.size - 1)
-    stand_out = lines - np.median(_around(lines, LINE_BESIDE), axis=1)
+    stand_out = lines - _floor(lines)
     new = (stand_out > LINE_DB) & (lines >= _around(lines, 3).max(axis=1))
     if past is not None:
         new &= lines - _around(past.lines, LINE_REACH).max(axis=1) > GROWN_DB
@@ -290,6 +345,11 @@ def _new_lines(now: Portrait, past: Portrait | None, where: tuple[float, float])
     ]
     found.sort(key=lambda line: -line.db)
     return found if past is not None else found[:1]
+
+
+def _floor(lines: FloatArray) -> FloatArray:
+    """Return what lies between the lines, (n,), dB."""
+    return np.asarray(np.median(_around(lines, LINE_BESIDE), axis=1), np.float32)
 
 
 def _around(lines: FloatArray, reach: int) -> FloatArray:

@@ -1,6 +1,7 @@
 """The page that a browser shows: what is heard now, the episodes, what may be changed. It decides nothing.
 
     page         the door: opened and closed by the daemon, and handed what happens
+    access       where it is, and who gets in
     device       what it may ask of the daemon
     feed         what the listening threads hand over, for who watches; `spectrum`: sound as columns
     choices      what a person chose, beside config.yaml
@@ -15,6 +16,7 @@
 docs/page.md is for who opens it to a network.
 """
 
+from edge.page.access import address_of, password_of, tls_of
 from edge.page.choices import ChoiceFile, Choices, chosen
 from edge.page.device import Device
 from edge.page.page import Page
@@ -24,5 +26,8 @@ __all__ = [
     "Choices",
     "Device",
     "Page",
+    "address_of",
     "chosen",
+    "password_of",
+    "tls_of",
 ]

@@ -1,13 +1,12 @@
 """The page of one daemon: made with what it shows, opened, closed. Nothing of the web is loaded before it is opened."""
 
-import ipaddress
 import logging
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from edge.config import PageSettings, secret_path
+from edge.config import PageSettings
 from edge.errors import EarshotError
 from edge.memory import Episodes
+from edge.page.access import address_of, password_of
 from edge.page.choices import ChoiceFile
 from edge.page.desk import Desk
 from edge.page.device import Device, Record
@@ -16,9 +15,6 @@ from edge.page.lines import Lines
 
 if TYPE_CHECKING:
     from edge.page.server import Server
-
-
-LEAST_CHARACTERS: Final = 8
 
 
 class Page:
@@ -57,13 +53,12 @@ class Page:
             from edge.page.opening import serve  # starlette and uvicorn: not on every device
         except ImportError as error:
             raise EarshotError(f"{error.name} is not installed: pip install 'earshot[web]'") from error
-        password = _password(settings.password_file)
+        password = password_of(settings)
         logging.getLogger().addHandler(self._desk.lines)
         self._desk.episodes.recall()
         self._server, loop = serve(settings, self._desk, password)
         self.feed.open(loop)
-        scheme = "http" if settings.tls.certificate_file is None else "https"
-        return f"{scheme}://{_shown(settings.host)}:{settings.port}/"
+        return address_of(settings)
 
     def close(self) -> None:
         """Answer no more."""
@@ -71,27 +66,3 @@ class Page:
         logging.getLogger().removeHandler(self._desk.lines)
         if self._server is not None:
             self._server.close()
-
-
-def _password(file: Path | None) -> str | None:
-    """Return the password in a file, None if there is to be none. Raises EarshotError for one that is no password."""
-    if file is None:
-        return None
-    try:
-        text = secret_path(file).read_text(encoding="utf-8").rstrip("\r\n")
-    except OSError as error:
-        raise EarshotError(f"page.password_file {file}: {error.strerror or error}") from error
-    except UnicodeDecodeError:  # its text shows what it could not read
-        raise EarshotError(f"page.password_file {file}: expected UTF-8") from None
-    if len(text) < LEAST_CHARACTERS:
-        raise EarshotError(
-            f"page.password_file {file}: got {len(text)} characters, expected {LEAST_CHARACTERS} at least"
-        )
-    return text
-
-
-def _shown(host: str) -> str:
-    try:
-        return f"[{host}]" if ipaddress.ip_address(host).version == 6 else host
-    except ValueError:
-        return host

@@ -33,7 +33,9 @@ _BEGINNINGS: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"fLaC", b"ID
 _SQUEEZED: Final = re.compile(r"(.+_)?\d{8}_\d{6}T\.wav", re.IGNORECASE)
 """How an AudioMoth calls a recording whose quiet parts it did not write: at each, a few samples say how long it was."""
 
-_READ_SAMPLES: Final = 1 << 15  # at once, over all channels: a folder that is played holds three times as much
+_READ_SAMPLES: Final = 1 << 18  # at most at once, over all channels: 1 MiB as float32
+_READ_BLOCKS: Final = 4  # and no more blocks than these, or 4096 frames: a folder that is played holds it all the time
+_LEAST_FRAMES: Final = 1 << 12
 _SALVAGE_SAMPLES: Final = 1 << 10  # where a piece with damage in it is lost as a whole
 _NO_LENGTH: Final = 1 << 62  # libsndfile says 2^63 - 1 frames where the head of a FLAC does not say
 
@@ -64,7 +66,7 @@ def read_blocks(
         sound = recording.sound
         _check(path, sound, pickup.channel, sample_rate_hz)
         log_conversion(shown(path), sound.samplerate, sound.channels, pickup.channel, sample_rate_hz)
-        samples = _one_channel(path, recording, pickup, note)
+        samples = _one_channel(path, recording, pickup, note, max(_LEAST_FRAMES, _READ_BLOCKS * block_samples))
         for block in _cut(_resampled(samples, sound.samplerate, sample_rate_hz), block_samples):
             n_blocks += 1
             yield block
@@ -199,11 +201,14 @@ def _check(path: Path, sound: _Sound, channel: int, wanted_hz: int) -> None:
 # --- Reading ---
 
 
-def _one_channel(path: Path, recording: _Recording, pickup: Pickup, note: OnNote) -> Iterator[Samples]:
+def _one_channel(
+    path: Path, recording: _Recording, pickup: Pickup, note: OnNote, most_frames: int
+) -> Iterator[Samples]:
     sound, promised = recording.sound, recording.promised_frames
     n_read, rate = 0, sound.samplerate
     others = OtherChannels(sound.channels, pickup.channel)
-    n_at_once = max(1, (_SALVAGE_SAMPLES if pickup.salvage else _READ_SAMPLES) // sound.channels)
+    most_samples = _SALVAGE_SAMPLES if pickup.salvage else _READ_SAMPLES
+    n_at_once = max(1, min(most_samples // sound.channels, most_frames))
     try:
         while True:
             # Never beyond what libsndfile says is there: behind the last frame of a FLAC it takes zeros for damage.

@@ -73,6 +73,11 @@ def test_nothing_sticks_out_and_the_console_is_silent(paged: Paged, tab: Tab, vi
     assert tab.said == []
 
 
+def find(words: str) -> str:
+    """Return JavaScript for the button that says so."""
+    return f"[...document.querySelectorAll('button')].find((each) => each.textContent === {words!r})"
+
+
 def test_one_glance_says_that_it_is_wrong_and_why_and_it_is_said_aloud_once(paged: Paged, tab: Tab) -> None:
     look_at(tab, paged, "now")
     tab.wait_for("document.querySelector('.hero').dataset.mood === 'wrong'")
@@ -125,6 +130,39 @@ def test_the_dialog_of_shelving_takes_the_focus_and_gives_it_back(paged: Paged, 
     tab.press("Escape")
 
     tab.wait_for("!document.querySelector('dialog')")
+
+
+def test_a_stretch_is_asked_for_and_what_cannot_be_learnt_of_it_is_said(paged: Paged, tab: Tab) -> None:
+    look_at(tab, paged, "history")
+    tab.wait_for(find("This was normal …"))
+    tab.run(f"{find('This was normal …')}.focus()")
+    tab.press("Enter")
+    tab.wait_for("document.querySelector('dialog[open] #stretch-0')?.value.length === 16")
+    if AXE.exists():
+        tab.run(AXE.read_text())
+        found = tab.run("axe.run('dialog').then(({ violations }) => JSON.stringify(violations.map(({ id }) => id)))")
+        assert json.loads(found) == []
+
+    tab.run(f"{find('Learn it')}.click()")
+
+    tab.wait_for("document.getElementById('toast')?.textContent.includes('nothing to learn from is remembered')")
+    tab.wait_for("!document.querySelector('dialog')")
+
+
+def test_what_was_changed_and_not_saved_is_there_again_and_can_be_discarded(paged: Paged, tab: Tab) -> None:
+    look_at(tab, paged, "settings")
+    tab.wait_for("document.getElementById('shelve')")
+    assert tab.run(f"{find('Discard changes')}.disabled")
+    typed = "(() => { const own = document.getElementById('shelve'); own.value = 15; "
+    tab.run(f"{typed} own.dispatchEvent(new Event('input', {{ bubbles: true }})) }})()")
+    tab.run("location.hash = 'episodes'")
+    tab.wait_for("document.querySelector('#view').dataset.view === 'episodes'")
+    tab.run("location.hash = 'settings'")
+    tab.wait_for("document.getElementById('shelve')?.value === '15'")
+
+    tab.run(f"{find('Discard changes')}.click()")
+
+    assert tab.run("document.getElementById('shelve').value") == "60"
 
 
 def test_history_is_zoomed_by_keys(paged: Paged, tab: Tab) -> None:

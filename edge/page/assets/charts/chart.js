@@ -2,7 +2,7 @@
 
 const MARGIN = { left: 40, right: 8, top: 10, bottom: 22 };
 const DAY_SECONDS = 86_400;
-const STEPS_SECONDS = [30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_200, DAY_SECONDS, 2 * DAY_SECONDS, 3 * DAY_SECONDS];
+const STEPS_SECONDS = [30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_200, ...[1, 2, 3, 7, 14, 28, 56].map((n) => n * DAY_SECONDS)];
 
 export class Chart {
   #canvas;
@@ -169,7 +169,7 @@ class Drawing {
     const { context } = this;
     const { from, to, timeText } = this.content;
     const fits = Math.max(2, Math.floor(this.width / 90));
-    const step = STEPS_SECONDS.find((each) => (to - from) / each <= fits) ?? 7 * DAY_SECONDS;
+    const step = STEPS_SECONDS.find((each) => (to - from) / each <= fits) ?? 112 * DAY_SECONDS;
     const shift = new Date(from * 1000).getTimezoneOffset() * 60;
     context.textAlign = "center";
     context.textBaseline = "alphabetic";

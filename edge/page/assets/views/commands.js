@@ -2,6 +2,7 @@
 
 import { get, post } from "../api.js";
 import { device } from "../device.js";
+import { ask, cancel } from "../dialog.js";
 import { button, h, say } from "../dom.js";
 import { number, t } from "../texts.js";
 
@@ -57,21 +58,8 @@ export function shelveButton(source) {
 /** Return the minutes that a person chose, null if they went away. */
 function askMinutes(name, most, usual) {
   const choices = [...new Set([...CHOICES_MINUTES, usual])].filter((each) => each <= most).sort((a, b) => a - b);
-  return new Promise((resolve) => {
-    const dialog = h("dialog", { "aria-labelledby": "shelve-title", class: "dialog" });
-    const done = (minutes) => {
-      dialog.close();
-      dialog.remove();
-      resolve(minutes);
-    };
-    dialog.append(
-      h("h2", { id: "shelve-title", text: t("commands.shelve_title", { name }) }),
-      h("p", { text: t("commands.shelve_hint") }),
-      h("div", { class: "choices" }, choices.map((minutes) => h("button", { type: "button", class: minutes === usual ? "primary" : "", autofocus: minutes === usual, text: minutes < 120 ? t("span.minutes", { n: number(minutes, 0) }) : t("span.hours", { n: number(minutes / 60, 0) }), on: { click: () => done(minutes) } }))),
-      h("button", { type: "button", class: "plain", text: t("commands.cancel"), on: { click: () => done(null) } }),
-    );
-    dialog.addEventListener("cancel", () => done(null));
-    document.body.append(dialog);
-    dialog.showModal();
-  });
+  return ask(t("commands.shelve_title", { name }), t("commands.shelve_hint"), (done) => [
+    h("div", { class: "choices" }, choices.map((minutes) => h("button", { type: "button", class: minutes === usual ? "primary" : "", autofocus: minutes === usual, text: minutes < 120 ? t("span.minutes", { n: number(minutes, 0) }) : t("span.hours", { n: number(minutes / 60, 0) }), on: { click: () => done(minutes) } }))),
+    cancel(done),
+  ]);
 }

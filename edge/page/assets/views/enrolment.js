@@ -2,6 +2,7 @@
 
 import { get, post } from "../api.js";
 import { device } from "../device.js";
+import { isSure } from "../dialog.js";
 import { button, fill, h, say } from "../dom.js";
 import { number, t } from "../texts.js";
 import { told } from "./commands.js";
@@ -71,7 +72,7 @@ class Enrolment {
       before ? h("p", { class: "note", text: before.reason ?? t(`enrolment.after_${before.stage}`) }) : null,
       h("p", { class: "hint", text: t("enrolment.hint") }),
       h("div", { class: "field" }, h("label", { for: "minutes", text: t("enrolment.minutes") }), minutes, choices, h("p", { class: "hint", text: t("enrolment.minutes_hint") })),
-      h("div", { class: "field" }, h("label", { for: "condition", text: t("enrolment.condition") }), condition, h("p", { class: "hint", text: t("enrolment.condition_hint") })),
+      h("div", { class: "field", hidden: device.source?.state?.status === "untaught" }, h("label", { for: "condition", text: t("enrolment.condition") }), condition, h("p", { class: "hint", text: t("enrolment.condition_hint") })),
       h("div", { class: "actions" }, h("button", { type: "submit", class: "primary", text: t("enrolment.start") })),
     );
     form.addEventListener("submit", (event) => {
@@ -94,9 +95,14 @@ class Enrolment {
   }
 
   #buttons(stage) {
-    const say = (word, kind = "") => button(t(`enrolment.${word}`), () => told(async () => { await post(`${this.path}/${word}`); await this.look(); return t(`enrolment.did_${word}`); }), { kind });
+    const say = (word, kind = "") => button(t(`enrolment.${word}`), async () => (word !== "discard" || await this.#isSure()) && told(async () => { await post(`${this.path}/${word}`); await this.look(); return t(`enrolment.did_${word}`); }), { kind });
     if (stage === "learnt") return [say("accept", "primary"), say("discard")];
     return stage === "listening" ? [say("enough"), say("stop"), say("discard")] : [say("stop")];
+  }
+
+  /** What was heard of half an hour is not thrown away by a slip of the hand. */
+  #isSure() {
+    return isSure(t("enrolment.discard_title", { name: device.source?.title ?? device.chosen }), t("enrolment.discard_hint"), t("enrolment.discard"));
   }
 
   #result({ result }) {

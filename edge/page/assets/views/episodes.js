@@ -7,6 +7,8 @@ import { moment, number, span, t } from "../texts.js";
 import { basisOf, whyOf } from "../verdict.js";
 import { acknowledgeButton, told } from "./commands.js";
 
+const MAKING_MILLISECONDS = 30_000; // some seconds after the end belong to it
+
 export function episodes(main) {
   const list = h("ol", { class: "episodes" });
   main.append(h("p", { class: "hint", text: t("episodes.hint") }), list);
@@ -55,7 +57,7 @@ function chip(there, kind) {
 }
 
 function picture(episode, name) {
-  if (!episode.picture) return h("div", { class: "picture none", text: episode.open ? t("episodes.picture_later") : t("episodes.no_picture") });
+  if (!episode.picture) return h("div", { class: "picture none", text: t(`episodes.${whyNoPicture(episode)}`) });
   const path = `/api/episodes/${episode.id}/picture`;
   const alt = t("episodes.picture", { name, when: moment(new Date(episode.opened)) });
   return h("a", { class: "picture", href: path, target: "_blank", rel: "noopener" }, h("img", { src: path, alt, loading: "lazy" }));
@@ -71,6 +73,11 @@ function learnButton(episode) {
       return t("episodes.learns");
     }),
   );
+}
+
+function whyNoPicture(episode) {
+  if (episode.open) return "picture_later";
+  return Date.now() - Date.parse(episode.until) < MAKING_MILLISECONDS ? "picture_soon" : "no_picture";
 }
 
 function normalButton(episode) {

@@ -3,6 +3,7 @@
 import { get, post } from "../api.js";
 import { Chart } from "../charts/chart.js";
 import { device } from "../device.js";
+import { ask, cancel } from "../dialog.js";
 import { h, say } from "../dom.js";
 import { clock, dated, day, moment, number, t } from "../texts.js";
 import { told } from "./commands.js";
@@ -195,28 +196,20 @@ class Panel {
 
 /** Return the stretch that a person says was normal, in UNIX seconds; null if they went away. */
 function askStretch(name, from, to) {
-  return new Promise((resolve) => {
+  return ask(t("history.learn_title", { name }), t("history.learn_hint"), (done) => {
     const [start, end] = [from, to].map((time, i) => h("input", { id: `stretch-${i}`, type: "datetime-local", required: true, value: localMinute(time) }));
     const form = h(
       "form",
-      { method: "dialog", class: "stretch" },
-      h("div", { class: "field" }, h("label", { for: "stretch-0", text: t("history.learn_from") }), start),
-      h("div", { class: "field" }, h("label", { for: "stretch-1", text: t("history.learn_to") }), end),
-      h("div", { class: "actions" }, h("button", { type: "submit", class: "primary", text: t("history.learn_it") }), h("button", { type: "button", class: "plain", text: t("commands.cancel"), on: { click: () => done(null) } })),
+      {},
+      h("div", { class: "field" }, h("label", { for: start.id, text: t("history.learn_from") }), start),
+      h("div", { class: "field" }, h("label", { for: end.id, text: t("history.learn_to") }), end),
+      h("div", { class: "actions" }, h("button", { type: "submit", class: "primary", text: t("history.learn_it") }), cancel(done)),
     );
-    const dialog = h("dialog", { "aria-labelledby": "learn-stretch", class: "dialog" }, h("h2", { id: "learn-stretch", text: t("history.learn_title", { name }) }), h("p", { text: t("history.learn_hint") }), form);
-    const done = (stretch) => {
-      dialog.close();
-      dialog.remove();
-      resolve(stretch);
-    };
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       done({ from: new Date(start.value).getTime() / 1000, to: new Date(end.value).getTime() / 1000 });
     });
-    dialog.addEventListener("cancel", () => done(null));
-    document.body.append(dialog);
-    dialog.showModal();
+    return form;
   });
 }
 

@@ -2,9 +2,11 @@
 
 import { get, post } from "../api.js";
 import { device } from "../device.js";
-import { button, fill, h } from "../dom.js";
+import { button, fill, h, say } from "../dom.js";
 import { moment, number, t } from "../texts.js";
 import { told } from "./commands.js";
+
+let draft = null; // what was changed and not saved: to look at another view loses nothing
 
 export function settings(main) {
   const place = h("div", {});
@@ -32,17 +34,40 @@ function form(now) {
     labelled("learning", t("settings.learning"), learning, t("settings.learning_hint")),
     labelled("shelve", t("settings.shelve"), shelve, t("settings.shelve_hint", { most: number(now.most_minutes, 0) })),
   );
+  const chosen = () => ({ sources: Object.fromEntries(rows.map((row) => [row.name, row.value()])), learning: learning.value || null, shelve_minutes: Number(shelve.value) });
+  const kept = JSON.stringify(chosen());
   const save = h("button", { type: "submit", class: "primary", disabled: !now.can_be_kept, text: t("settings.save") });
-  element.append(h("div", { class: "actions" }, save));
+  const back = h("button", { type: "button", text: t("settings.discard") });
+  const unsaved = h("p", { class: "hint", role: "status" });
+  const look = () => {
+    const changed = JSON.stringify(chosen()) !== kept;
+    draft = changed ? inputs(element).map((each) => each.value) : null;
+    back.disabled = !changed;
+    say(unsaved, changed ? t("settings.unsaved") : "");
+  };
+  const fillIn = (values) => {
+    inputs(element).forEach((each, i) => { each.value = values[i]; });
+    look();
+  };
+  element.append(h("div", { class: "actions" }, save, back, unsaved));
+  const before = inputs(element).map((each) => each.value);
+  element.addEventListener("input", look);
+  back.addEventListener("click", () => fillIn(before));
   element.addEventListener("submit", (event) => {
     event.preventDefault();
     told(async () => {
-      const sources = Object.fromEntries(rows.map((row) => [row.name, row.value()]));
-      const { listens_anew: anew } = await post("/api/settings", { sources, learning: learning.value || null, shelve_minutes: Number(shelve.value) });
+      const { listens_anew: anew } = await post("/api/settings", chosen());
+      draft = null;
+      load(element.parentElement);
       return t(anew ? "settings.saved_anew" : "settings.saved");
     });
   });
+  fillIn(draft?.length === before.length ? draft : before);
   return element;
+}
+
+function inputs(form) {
+  return [...form.querySelectorAll("input, select")];
 }
 
 function sourceRow(source) {

@@ -19,7 +19,7 @@ export class Weeks {
       h("h2", { id: "history-weeks", text: t("history.weeks") }),
       this.words,
       this.canvas,
-      h("p", { class: "legend" }, h("span", { class: "key score", text: t("history.of_a_day") }), h("span", { class: "key range", text: t("history.drift_line") })),
+      h("p", { class: "legend" }, h("span", { class: "key score", text: t("history.of_a_day") }), ...[["trend", "trend"], ["range", "trend_range"]].map(([kind, key]) => h("span", { class: `key ${kind}`, text: t(`history.${key}`) }))),
     );
     this.chart = new Chart(this.canvas);
     main.append(this.element);
@@ -45,8 +45,8 @@ export class Weeks {
     this.chart.draw({
       from: time[0] - 86400,
       to: Date.now() / 1000,
-      bottom: 0,
-      top: Math.max(1.3 * Math.max(...score), 1.5),
+      bottom: 0.9 * Math.min(...score),
+      top: 1.1 * Math.max(...score),
       lines: [...(line ? [{ times: time, values: line.high, area: line.low, colour: "range" }, { times: time, values: line.middle, colour: "watch", width: 1.25 }] : []), { times: time, values: score, colour: "accent" }],
       timeText: (at) => day(new Date(at * 1000)),
     });
