@@ -1,7 +1,6 @@
 """What a detector says it would hear: a table that never falls, loud changes always, faint ones never."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
