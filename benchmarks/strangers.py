@@ -138,26 +138,30 @@ def _of_layout(group: str, clips: Sequence[Clip]) -> Iterator[Cell]:
 
 
 def _car(data: Path, car: int, snr_db: float | None) -> Cell:
+    paths = sorted(path for kind in NOISES for path in find_audio(data / "background" / kind))
+
     def take(name: str, half: int) -> list[Samples]:
         samples = read_samples(data / "cars" / f"car{car}_{name}.flac")
-        return [samples if snr_db is None else _beneath(samples, _background(data, samples.size, half), snr_db)]
+        if snr_db is None:
+            return [samples]
+        return [beneath(samples, background(paths[half::2], samples.size, seed=half), snr_db)]
 
     group = "cars" if snr_db is None else f"cars {snr_db:g}"
     train = [*take("normal_00", 0), *take("normal_01", 0)]
     return Cell(group, train, take("normal_02", 1), take("faulty_00", 1))
 
 
-def _beneath(samples: Samples, background: Samples, snr_db: float) -> Samples:
+def beneath(samples: Samples, background: Samples, snr_db: float) -> Samples:
     """Lay background over a recording, and turn both down to where a microphone would be set."""
     mixed = samples + background * samples.std() * 10 ** (-snr_db / 20)
     pcm = np.rint(np.clip(0.3 * mixed, -1, 1) * 32_767)
     return np.asarray(pcm / 32_768, np.float32)
 
 
-def _background(data: Path, n_samples: int, half: int) -> Samples:
-    """Return so much background, each recording as loud as the next; halves 0 and 1 share none."""
-    paths = sorted(path for kind in NOISES for path in find_audio(data / "background" / kind))[half::2]
-    np.random.default_rng(half).shuffle(paths)
+def background(paths: Sequence[Path], n_samples: int, *, seed: int) -> Samples:
+    """Return so much of these recordings, in an order by the seed, each as loud as the next."""
+    paths = list(paths)
+    np.random.default_rng(seed).shuffle(paths)
     parts = [read_samples(path) for path in paths]
     joined, rising = parts[0] / max(parts[0].std(), 1e-4), np.linspace(0, 1, FADE_SAMPLES, dtype=np.float32)
     for part in (each / max(each.std(), 1e-4) for each in parts[1:]):
