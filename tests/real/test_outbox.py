@@ -170,7 +170,7 @@ def test_no_event_that_was_put_is_lost_to_a_kill(nursery: Nursery, tmp_path: Pat
 
 @pytest.mark.parametrize("protocol", ["auto", "3.1.1"])
 def test_no_event_that_was_set_aside_is_lost_to_a_kill(protocol: str, nursery: Nursery, tmp_path: Path) -> None:
-    """The same, between a broker that does not take all of them and one that does: set aside, said once more, killed."""
+    """The same, between a broker that does not take all and one that does: set aside, said once more, killed."""
     chance = random.Random(1)
     folder = tmp_path / "state"
     put: list[str] = []
