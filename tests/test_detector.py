@@ -88,7 +88,7 @@ def test_text_in_place_of_json_is_refused(folder: Path) -> None:
         (lambda text: text.replace('"name": "', '"name": "\\ud800', 1).encode(), r"detector\.json: not JSON: "),
         (
             lambda text: text.replace('_frames": ', '_frames": ' + "9" * 5000, 1).encode(),
-            r"has 5003 digits: expected at",
+            r"has 5003 digits",
         ),
     ],
     ids=["UTF-16", "half a letter", "a number of 5003 digits"],

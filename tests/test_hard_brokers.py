@@ -413,6 +413,66 @@ def test_one_that_is_too_old_is_kept_and_not_said(tmp_path: Path) -> None:
     box.close()
 
 
+# --- Ends that have nothing to do with what is said ---
+
+
+def connack(code: int, properties: bytes) -> bytes:
+    body = bytes([0, code, len(properties)]) + properties
+    return bytes([fakebroker.CONNACK << 4, len(body)]) + body
+
+
+def test_a_subscription_is_heard_again_where_links_end_without_it(caplog: pytest.LogCaptureFixture) -> None:
+    """As where two clients have one id: each end comes soon after the subscription, and proves nothing."""
+    caplog.set_level(logging.INFO)
+    with FakeBroker() as broker, publishing(broker, protocol="3.1.1", on_command=lambda *_: None) as publisher:
+        for n_links in range(1, 3):
+            wait_until(lambda n=n_links: sum(p.kind == SUBSCRIBE for p in broker.packets) >= n, "it subscribes")  # type: ignore[misc]
+            time.sleep(0.05)
+            broker.hang_up()
+        wait_until(lambda: publisher.figures["left_out"], "the subscription is given up")
+        for n_links in range(3, 5):
+            wait_until(lambda n=n_links: broker.n_links == n and publisher.connected, "it is there again")  # type: ignore[misc]
+            time.sleep(0.5)
+            broker.hang_up()
+        wait_until(lambda: sum(p.kind == SUBSCRIBE for p in broker.packets) >= 3, "it is tried again")
+        time.sleep(0.5)
+        assert publisher.figures["left_out"] == []
+    assert "cmd/+: connections end without it too: it is tried again" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "fight"),
+    [
+        (0x9D, "connection lost: Server moved (gone \\x1b) (it names other:1883)", False),
+        (0x97, "connection lost: Quota exceeded (gone \\x1b) (it names other:1883)", False),
+        (0x8E, "connection lost: Session taken over (gone \\x1b) (it names other:1883)", True),
+    ],
+)
+def test_a_broker_that_says_why_it_ends_a_link_is_quoted_and_not_guessed_about(
+    code: int, words: str, fight: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    why = b"\x1f\0\x06gone \x1b" + b"\x1c\0\x0aother:1883"
+    bye = bytes([fakebroker.DISCONNECT << 4, len(why) + 2, code, len(why)]) + why
+    with (
+        FakeBroker(lambda p: bye if p.topic.endswith("status") else None, version=5) as broker,
+        publishing(broker) as publisher,
+    ):
+        wait_until(lambda: broker.n_links >= 5, "it comes back")
+        assert publisher.figures["left_out"] == []
+    assert words in caplog.text
+    assert ("another client may use the same client_id" in caplog.text) == fight
+
+
+def test_a_broker_that_says_why_it_refuses_is_quoted(caplog: pytest.LogCaptureFixture) -> None:
+    answer = connack(0x9C, b"\x1c\0\x0aother:1883")
+    with (
+        FakeBroker(lambda p: answer if p.kind == fakebroker.CONNECT else None, version=5) as broker,
+        publishing(broker) as publisher,
+    ):
+        wait_until(lambda: broker.n_links >= 3, "it tries again")
+        assert publisher.reason == "refused by the broker: Use another server (it names other:1883)"
+
+
 # --- A3: answers that never come ---
 
 

@@ -33,11 +33,17 @@ ROW: Final = 3
 """Events of a topic that are to blame one after the other, with none acknowledged between: then it is not the event."""
 
 
+FLAPPING_SECONDS, PARDON = 120.0, 2
+"""Connections that live shorter, and end over nothing that was said on them: after so many in a row whoever is left out
+because connections ended is let in again: they end without it too, as where two clients have one id."""
+
+
 @dataclass(frozen=True)
 class LeftOut:
     """A topic of which nothing is said now. n_bytes: of the message that was too much; until: `time.monotonic()`."""
 
     n_bytes: int
+    cause: Cause
     reason: str
     until: float
 
@@ -66,6 +72,7 @@ class Blame:
         self._rows: dict[str, list[int]] = {}
         self._latest: str | int | None = None
         self._releases = 0
+        self._unexplained = 0
 
     @property
     def careful(self) -> bool:
@@ -119,6 +126,19 @@ class Blame:
         """It was never acknowledged, while others after it were."""
         self._strike(message, Cause.UNANSWERED, reason, CLEAR)
 
+    def unexplained(self, lived_seconds: float) -> None:
+        """A link has ended over nothing that was said on it."""
+        self._unexplained = self._unexplained + 1 if lived_seconds < FLAPPING_SECONDS else 0
+        blamed = [topic for topic, each in self._left_out.items() if each.cause is Cause.HUNG_UP]
+        if self._unexplained < PARDON or not blamed:
+            return
+        for topic in blamed:
+            log.info("mqtt: %s: connections end without it too: it is tried again", topic)
+            del self._left_out[topic]
+            self._acquit(topic)
+        self._unexplained = 0
+        self._releases += 1
+
     def weigh(self, *, was_there: bool) -> None:
         """Say whether the broker was there at the next attempt; it decides how much the last end counts."""
         charged, self._charged = self._charged, []
@@ -142,7 +162,7 @@ class Blame:
         """The broker has said no, and why. only_this: it is the message it does not like, and not the topic."""
         self._acquit(message.key)
         if message.number is None or not only_this:
-            self._leave_out(message, f"refused by the broker: {reason}", REFUSED_SECONDS)
+            self._leave_out(message, Cause.REFUSED, f"refused by the broker: {reason}", REFUSED_SECONDS)
         else:
             self._condemn(message, Cause.REFUSED, f"refused by the broker: {reason}", REFUSED_SECONDS)
 
@@ -166,7 +186,7 @@ class Blame:
 
     def _condemn(self, message: Message, cause: Cause, reason: str, seconds: float) -> None:
         if message.number is None:
-            self._leave_out(message, reason, seconds)
+            self._leave_out(message, cause, reason, seconds)
             self._strikes[message.key] = ENOUGH - CLEAR  # when it is tried again, once is enough
             return
         log.error("mqtt: %s: an event of %d bytes is set aside: %s", message.topic, message.n_bytes, reason)
@@ -177,16 +197,17 @@ class Blame:
         row.append(message.number)
         if len(row) >= ROW:
             self._revive(self._rows.pop(message.topic))
-            self._leave_out(message, f"{reason}; {ROW} events in a row", seconds)
+            self._leave_out(message, cause, f"{reason}; {ROW} events in a row", seconds)
 
     def _revive(self, numbers: Iterable[int]) -> None:
         for number in numbers:
             self._outbox.take_back(number)
         self._releases += 1
 
-    def _leave_out(self, message: Message, reason: str, seconds: float) -> None:
+    def _leave_out(self, message: Message, cause: Cause, reason: str, seconds: float) -> None:
+        self._unexplained = 0
         before = self._left_out.get(message.topic)
-        self._left_out[message.topic] = LeftOut(message.n_bytes, reason, self._clock() + seconds)
+        self._left_out[message.topic] = LeftOut(message.n_bytes, cause, reason, self._clock() + seconds)
         if before is None or before.reason.split(";")[0] != reason.split(";")[0]:
             what = "it cannot be heard" if message.hears else f"a message of {message.n_bytes} bytes"
             log.warning("mqtt: %s: %s: left out for %g min: %s", message.topic, what, round(seconds / 60, 1), reason)
