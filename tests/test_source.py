@@ -535,6 +535,36 @@ def test_a_bad_file_is_logged_and_the_next_starts_anew(recordings: Path, caplog:
     assert after.time == n_before / 16_000
 
 
+def test_close_ends_a_pass_over_what_is_of_no_use(tmp_path: Path) -> None:
+    for number in range(300):
+        (tmp_path / f"{number:03}.wav").write_bytes(b"RIFF")
+    skipped: list[Path] = []
+
+    def on_skip(path: Path, _reason: str) -> None:
+        skipped.append(path)
+        source.close()
+
+    source = FolderSource(tmp_path, on_skip=on_skip)
+    assert list(source.blocks()) == []
+    assert len(skipped) == 1
+
+
+def test_ten_thousand_that_are_of_no_use_fill_no_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(300):
+        (tmp_path / f"{number:03}.wav").write_bytes(b"RIFF")
+    for _ in range(3):  # as a source does that is lost, and opened again for ever
+        with pytest.raises(SourceError, match="none of its 300"):
+            list(FolderSource(tmp_path).blocks())
+    (tmp_path / "007.wav").write_bytes(b"RIFFX")
+    with pytest.raises(SourceError, match="none of its 300"):
+        list(FolderSource(tmp_path).blocks())
+    said = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
+    assert len(said) == 202
+    assert said[199].startswith(f"skipped after 0.0 s: {tmp_path}/199.wav: ")
+    assert said[200] == f"{tmp_path}: 100 more recordings were skipped; log.level: debug names them"
+    assert said[201].startswith(f"skipped after 0.0 s: {tmp_path}/007.wav: ")
+
+
 @pytest.mark.parametrize("loop", [False, True])
 def test_a_folder_that_vanishes_is_an_error_not_a_spin(
     recordings: Path, loop: bool, caplog: pytest.LogCaptureFixture
