@@ -330,6 +330,16 @@ def test_what_fails_while_a_table_is_written_is_not_the_tables(tmp_path: Path) -
         stream.write("data")
 
 
+def test_where_a_report_goes_is_looked_at_before_hours_are_replayed(
+    clip: Path, demo_detector: Path, earshot: Earshot
+) -> None:
+    ran = earshot("replay", clip, "--detector", demo_detector, "--report", clip.parent)
+    assert (ran.code, ran.stdout) == (1, "")
+    assert ran.stderr.endswith(f"{clip.parent}: cannot be written: Is a directory\n")
+    ran = earshot("replay", clip, "--detector", demo_detector, "--report", clip.parent / "nowhere" / "x.html")
+    assert (ran.code, ran.stdout) == (1, "")
+
+
 def test_a_device_is_written_to_and_stays_one(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

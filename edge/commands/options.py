@@ -103,6 +103,18 @@ def open_output(path: Path) -> Iterator[IO[str]]:
             part.unlink(missing_ok=True)
 
 
+def expect_output(path: Path) -> None:
+    """Raise EarshotError where `open_output` could not write; for who will have something to write only after hours."""
+    real = Path(os.path.realpath(path))
+    if str(path) == "-" or (real.exists() and not real.is_file() and not real.is_dir()):
+        return  # a pipe would be told that it is over
+    with _naming(path, OSError):
+        stream, part = _opened(real)
+        stream.close()
+        if part is not None:
+            part.unlink()
+
+
 @contextmanager
 def _naming(path: Path, kind: type[OSError]) -> Iterator[None]:
     try:
