@@ -12,13 +12,16 @@ import time
 import unicodedata
 from functools import cache
 from types import FrameType
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 import click
 
 from edge import __version__
 from edge.errors import EarshotError
+from edge.outlet import OutletClosedError, OutletError, standard_outlet
 from edge.talk import Talk
+
+log = logging.getLogger(__name__)
 
 # Where each command lives. Those of the workstation are named by text alone: nothing of `edge` imports them, and a
 # device that lacks the `train` extra is told so only when somebody asks for one.
@@ -61,6 +64,19 @@ class _Commands(click.Group):
                 raise
             return _missing(cmd_name, error.name or "a package")
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  click's signature
+        """Carry out what was asked for. What the system refuses, stdout apart, is an error with its own words.
+
+        click would end without a word at any pipe that is broken.
+        """
+        try:
+            return super().invoke(ctx)
+        except OutletError:
+            raise
+        except OSError as error:
+            log.debug("where it came from:", exc_info=True)
+            raise EarshotError(_told(error)) from error
 
 
 def _missing(name: str, package: str) -> click.Command:
@@ -163,7 +179,9 @@ class _JournalFormatter(_Formatter):
 
 def main() -> None:
     """Run the command line and exit."""
-    _open_what_is_closed()
+    sys.stdout = stdout = standard_outlet(sys.stdout)
+    if sys.stderr is None:  # else `print(file=sys.stderr)` goes to stdout
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     # As an exception, so that what was half written goes: a command of its own mind, `run`, sets another.
     before = signal.signal(signal.SIGTERM, _end)
     try:
@@ -180,14 +198,10 @@ def main() -> None:
     except EarshotError as error:
         print(f"earshot: {_spelled(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader of our stdout has left, as `head` does
-        _give_stdout_up()
-        sys.exit(1)
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        print(f"earshot: stdout: cannot be written: {error.strerror}", file=sys.stderr)
-        _give_stdout_up()
+    except OutletError as error:
+        if not isinstance(error, OutletClosedError):  # the reader has left, as `head` does
+            print(f"earshot: stdout: cannot be written: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())  # Python would complain once more, at its end
         sys.exit(1)
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -197,18 +211,9 @@ def _end(number: int, _frame: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
-def _open_what_is_closed() -> None:
-    """Give who was started without stdout or stderr (`>&-`) one, where Python has None.
-
-    Else the next file that is opened gets the number, and `print(file=sys.stderr)` goes to stdout. What is written to
-    this stdout fails, as it should.
-    """
-    if sys.stdout is None:
-        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
-    if sys.stderr is None:
-        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-
-
-def _give_stdout_up() -> None:
-    """Python would complain once more, at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _told(error: OSError) -> str:
+    """Return what the system has refused, and of which files, if it says so."""
+    names = [os.fsdecode(name) if isinstance(name, bytes) else str(name) for name in (error.filename, error.filename2)]
+    where = " -> ".join(name for name in names if name != "None")
+    what = error.strerror or str(error) or type(error).__name__
+    return f"{where}: {what}" if where else f"the system refused something: {what}; `earshot -v` says where"

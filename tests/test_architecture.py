@@ -24,8 +24,8 @@ WINGS: dict[str, tuple[int, set[str]]] = {
     "source": (2, set()),
     "config": (1, set()),
 }
-GROUND = {"arrays", "clock", "errors", "files", "__version__"}
-AT_THE_TOP = {"__init__", "arrays", "cli", "clock", "errors", "files", "talk"}
+GROUND = {"arrays", "clock", "errors", "files", "outlet", "__version__"}
+AT_THE_TOP = {"__init__", "arrays", "cli", "clock", "errors", "files", "outlet", "talk"}
 
 
 def imports_of(path: Path) -> set[str]:

@@ -1,6 +1,7 @@
 """The command as a person or a script calls it: what is data, what is talk, and the exit code."""
 
 import csv
+import errno
 import json
 import os
 import re
@@ -16,12 +17,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
+from edge import cli
 from edge import detector as detectors
 from edge.cli import earshot as earshot_group
 from edge.commands.options import open_output
@@ -278,6 +281,63 @@ def test_a_stdout_that_is_closed_or_full_is_one_line(clip: Path, demo_detector: 
     for command in (f"score {clip} --output -", f"replay {clip}", f"replay {clip} --json", "bench --streams 1"):
         ran = run_shell(f"EARSHOT {command} --detector {demo_detector} {where}")
         assert (ran.code, ran.stderr) == (1, f"earshot: stdout: cannot be written: {why}\n"), command
+
+
+def test_a_reader_of_stdout_that_leaves_ends_it_without_a_word(clip: Path, demo_detector: Path) -> None:
+    ran = run_shell(f"(EARSHOT replay {clip} --json --detector {demo_detector}; echo $? >&2) | :")
+    assert ran.stderr == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "the system refused something: No space left on device"),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), "the system refused something: Broken pipe"),
+        (OSError("no words of the system's"), "the system refused something: no words of the system's"),
+        (PermissionError(errno.EACCES, "Permission denied", "/a\x1b"), r"/a\x1b: Permission denied"),
+    ],
+)
+def test_only_what_was_written_to_stdout_is_said_to_be_stdouts(
+    error: OSError, told: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    @click.command()
+    def fails() -> None:
+        print("data")
+        raise error
+
+    monkeypatch.setattr(cli._Commands, "get_command", lambda *_: fails)
+    monkeypatch.setattr(sys, "argv", ["earshot", "fails"])
+    monkeypatch.setattr(sys, "stdout", sys.__stdout__)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    sys.stdout.flush()
+    out, err = capfd.readouterr()
+    assert (ended.value.code, out) == (1, "data\n")
+    assert err.startswith(f"earshot: {told}")
+    assert len(err.splitlines()) == 1
+    assert "stdout" not in err
+
+
+def test_what_fails_while_a_table_is_written_is_not_the_tables(tmp_path: Path) -> None:
+    table = tmp_path / "scores.csv"
+    table.write_text("old")
+    with pytest.raises(ConnectionResetError), open_output(table) as stream:  # noqa: PT012  both have to be inside
+        stream.write("half")
+        raise ConnectionResetError("of something else")
+    assert (table.read_text(), [*tmp_path.iterdir()]) == ("old", [table])
+    full = r"^/dev/full: cannot be written: No space left on device$"
+    with pytest.raises(EarshotError, match=full), open_output(Path("/dev/full")) as stream:
+        stream.write("data")
+
+
+def test_where_a_report_goes_is_looked_at_before_hours_are_replayed(
+    clip: Path, demo_detector: Path, earshot: Earshot
+) -> None:
+    ran = earshot("replay", clip, "--detector", demo_detector, "--report", clip.parent)
+    assert (ran.code, ran.stdout) == (1, "")
+    assert ran.stderr.endswith(f"{clip.parent}: cannot be written: Is a directory\n")
+    ran = earshot("replay", clip, "--detector", demo_detector, "--report", clip.parent / "nowhere" / "x.html")
+    assert (ran.code, ran.stdout) == (1, "")
 
 
 def test_a_device_is_written_to_and_stays_one(tmp_path: Path) -> None:
@@ -639,6 +699,7 @@ def test_enrolling_over_something_else_is_refused(normal_sound: Path, demo_detec
     ran = enrolled(earshot, normal_sound, demo_detector, normal_sound)
     assert ran.code == 1
     assert f"{normal_sound}: exists and is no detector folder" in ran.stderr
+    assert "00.wav" not in ran.stderr  # before anything was heard: that may take half an hour
     assert (normal_sound / "00.wav").exists()
 
 

@@ -81,6 +81,33 @@ def test_text_in_place_of_json_is_refused(folder: Path) -> None:
         detectors.read(folder)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: text.encode("utf-16"), r"detector\.json: got the byte 0xff at 0: expected JSON in UTF-8$"),
+        (lambda text: text.replace('"name": "', '"name": "\\ud800', 1).encode(), r"detector\.json: not JSON: "),
+        (
+            lambda text: text.replace('_frames": ', '_frames": ' + "9" * 5000, 1).encode(),
+            r"has 5003 digits",
+        ),
+    ],
+    ids=["UTF-16", "half a letter", "a number of 5003 digits"],
+)
+def test_text_that_is_nearly_json_is_refused_with_its_fault(
+    change: Callable[[str], bytes], words: str, folder: Path
+) -> None:
+    card = folder / "detector.json"
+    card.write_bytes(change(card.read_text(encoding="utf-8")))
+    with pytest.raises(DetectorError, match=words):
+        detectors.read(folder)
+
+
+def test_a_byte_order_mark_is_no_fault(folder: Path) -> None:
+    card = folder / "detector.json"
+    card.write_bytes(b"\xef\xbb\xbf" + card.read_bytes())
+    detectors.read(folder)
+
+
 def test_golden_scores_that_differ_say_by_how_much(folder: Path) -> None:
     edit_card(folder, lambda card: card["golden"].update(scores=[s * 1.01 for s in card["golden"]["scores"]]))  # type: ignore[index,attr-defined]
     with pytest.raises(DetectorError, match=r"golden\.flac scores .* expected"):

@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 
 from edge.config.settings import MqttSettings
-from edge.voice import blame, flight, link
+from edge.voice import blame, flight, link, second_try
 from edge.voice.message import Message
 from edge.voice.orders import OnCommand
 from edge.voice.outbox import Outbox
 from edge.voice.publisher import Publisher
+from edge.voice.waiting import Cause
 from tests import fakebroker
 from tests.fakebroker import PUBLISH, SUBSCRIBE, FakeBroker, HangUp, Packet
 from tests.real.mosquitto import wait_until
@@ -221,7 +222,7 @@ def test_an_event_at_which_the_broker_hangs_up_is_set_aside_and_the_others_go(
 
     box = Outbox(MqttSettings().outbox, tmp_path)
     box.open()
-    assert (len(box), box.n_dead) == (0, 1)
+    assert (len(box), len(box.dead)) == (0, 1)
     box.put("earshot/hall/pump/event", event(11))
     assert (found := box.after(0)) is not None
     assert found.number > 5  # the number of what is set aside is not given again
@@ -252,20 +253,224 @@ def test_a_broker_that_dies_itself_speaks_against_no_message() -> None:
     """It is away after each end; only after many of them, always with the same event on its way, it is the event's."""
     box = Outbox(MqttSettings().outbox, None)
     changed = threading.Condition()
-    suspects = blame.Blame(box, changed)
+    suspects = blame.Blame(box, second_try.SecondTry(box, changed), changed)
     box.put("t", event(1))
     message = Message("t", "{}", retain=False, number=1)
     with changed:
         for _ in range(5):
             suspects.charge([message], "hung up")
             suspects.weigh(was_there=False)
-        assert (len(box), box.n_dead, suspects.careful) == (1, 0, True)
+        assert (len(box), len(box.dead), suspects.careful) == (1, 0, True)
         suspects.acknowledged(message)
         assert not suspects.careful
         for _ in range(6):
             suspects.charge([message], "hung up")
             suspects.weigh(was_there=False)
-        assert (len(box), box.n_dead) == (0, 1)
+        assert (len(box), len(box.dead)) == (0, 1)
+
+
+# --- What was set aside is said once more ---
+
+
+def late(broker: FakeBroker) -> list[str]:
+    """Return the events that were said as `delayed`, each time that they were."""
+    return [found["id"] for text in broker.said("/event") if (found := json.loads(text))["delayed"]]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_what_was_set_aside_is_said_once_more_last_of_all_and_arrives_once(
+    version: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(second_try, "FIRST_PAUSE_SECONDS", 0.5)
+    caplog.set_level(logging.INFO)
+    mended = threading.Event()
+    with (
+        FakeBroker(hangs_up(lambda p: b"poison" in p.text and not mended.is_set()), version=version) as broker,
+        publishing(broker, state_path=tmp_path) as publisher,
+    ):
+        for number in range(10):
+            publisher.event("pump", event(number, **({"text": "poison"} if number == 4 else {})))
+        wait_until(lambda: publisher.figures["dead_letters"] == 1 and not publisher.queued, "one is set aside")
+        assert publisher.figures["dead_letter_causes"] == {"hung_up": 1}
+        wait_until(lambda: "tried once more for the 2. time" in caplog.text, "it costs the link again, twice")
+        assert publisher.figures["dead_letter_causes"] == {"hung_up": 1}
+        n_said = len(broker.said("/event"))
+        publisher.event("pump", event(10))
+        wait_until(lambda: len(broker.said("/event")) > n_said and not publisher.queued, "what is new does not wait")
+        mended.set()
+        wait_until(lambda: publisher.figures["dead_letters_arrived"] == 1, "it arrives after all")
+        assert (publisher.figures["dead_letters"], publisher.figures["dead_letter_causes"]) == (0, {})
+        assert broker.n_links == 5 + (version == 4)  # one that asks for 5, twice until it was set aside, and once a try
+        assert late(broker)[-1] == "e4"
+        said_after = broker.packets[[p.text.count(b"poison") for p in broker.packets].index(1) :]
+        assert sum(b"poison" in p.text for p in said_after) == 2 + 2 + 1
+
+    box = Outbox(MqttSettings().outbox, tmp_path)
+    box.open()
+    assert (len(box), box.dead) == (0, ())
+    box.close()
+
+
+def test_a_hundred_that_are_hopeless_cost_one_link_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And each start of ours is one, and nobody who comes later waits or is suspected."""
+    box = Outbox(MqttSettings().outbox, tmp_path)
+    box.open()
+    for number in range(50):
+        box.put("earshot/hall/pump/event", event(number, text="poison", kind="closed"))
+        box.set_aside_event(number + 1, Cause.HUNG_UP, "it was hung up at")
+    box.put("earshot/hall/pump/event", event(60, kind="closed"))
+    box.put("earshot/hall/pump/event", event(61, text="no poi-son", kind="closed"))
+    box.set_aside_event(52, Cause.UNANSWERED, "it was not answered")
+    box.close()
+    monkeypatch.setattr(second_try, "FIRST_PAUSE_SECONDS", 1.0)
+    with (
+        FakeBroker(hangs_up(lambda p: b"poison" in p.text)) as broker,
+        publishing(broker, protocol="3.1.1", state_path=tmp_path) as publisher,
+    ):
+        wait_until(lambda: broker.n_links == 2 and publisher.connected, "one of them has cost the link")
+        began = time.monotonic()
+        for number in range(70, 90):
+            publisher.event("pump", event(number))
+        wait_until(lambda: not publisher.queued, "what is new goes")
+        assert time.monotonic() - began < 0.9
+        assert heard(broker)[:2] == ["e60", "e0"]
+        assert broker.n_links == 2
+        wait_until(lambda: broker.n_links == 3, "another one has, after a pause")
+        assert 0.9 < time.monotonic() - began < 3
+        time.sleep(1.2)  # the pause has doubled
+        assert broker.n_links == 3
+        assert sum(each.n_tries for each in publisher._outbox.dead) == 2
+        assert (publisher.figures["dead_letters"], publisher.figures["left_out"]) == (51, [])
+
+
+def test_what_a_broker_takes_now_by_its_own_word_is_said_at_once(tmp_path: Path) -> None:
+    large = {"text": "x" * 13_000}
+    with (
+        FakeBroker(version=5, properties=b"\x27" + (12_000).to_bytes(4, "big")) as broker,
+        publishing(broker, state_path=tmp_path) as publisher,
+    ):
+        for number in range(8):
+            publisher.event("pump", event(number, **(large if number in (0, 1, 2, 5) else {})))
+        wait_until(lambda: not publisher.queued, "it is decided")
+        assert publisher.figures["left_out"] == []
+        assert publisher.figures["dead_letter_causes"] == {"too_large": 4}
+        broker.hang_up()
+        wait_until(lambda: broker.n_links == 2 and publisher.connected, "it comes back, and has changed nothing")
+        publisher.event("pump", event(9))
+        wait_until(lambda: "e9" in heard(broker), "an event goes")
+        assert publisher.figures["dead_letters"] == 4
+        broker.properties = b"\x27" + (20_000).to_bytes(4, "big")
+        broker.hang_up()
+        wait_until(lambda: publisher.figures["dead_letters_arrived"] == 4, "they arrive")
+        assert late(broker)[-4:] == ["e0", "e1", "e2", "e5"]
+        assert (publisher.figures["dead_letters"], broker.n_links) == (0, 3)
+
+
+def test_a_refusal_with_a_reason_costs_no_link_and_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(second_try, "FIRST_PAUSE_SECONDS", 0.4)
+    refusals: list[float] = []
+
+    def answers(packet: Packet) -> bytes | None:
+        if b"poison" not in packet.text or len(refusals) == 3:
+            return None
+        refusals.append(time.monotonic())
+        return bytes([fakebroker.PUBACK << 4, 3]) + packet.mid + b"\x99"  # payload format invalid
+
+    with FakeBroker(answers, version=5) as broker, publishing(broker) as publisher:
+        publisher.event("pump", event(1, text="poison"))
+        publisher.event("pump", event(2))
+        wait_until(lambda: publisher.figures["dead_letter_causes"] == {"refused": 1}, "it is set aside")
+        wait_until(lambda: publisher.figures["dead_letters_arrived"] == 1, "it arrives")
+        assert (broker.n_links, publisher.figures["dead_letters"], publisher.figures["left_out"]) == (1, 0, [])
+        first, second, third = refusals
+        assert 0.4 <= second - first < 0.8 <= third - second
+
+
+def test_one_that_is_too_old_is_kept_and_not_said(tmp_path: Path) -> None:
+    now = [0.0]
+    box = Outbox(MqttSettings().outbox, tmp_path, clock=lambda: now[0])
+    changed = threading.Condition()
+    tries = second_try.SecondTry(box, changed, clock=lambda: now[0])
+    box.put("t", event(1))
+    with changed:
+        tries.set_aside(1, Cause.HUNG_UP, "why")
+        assert tries.next(lambda _topic: True, None) is None
+        assert tries.due_seconds(lambda _topic: True, None) == second_try.FIRST_PAUSE_SECONDS
+        now[0] += second_try.FIRST_PAUSE_SECONDS
+        assert tries.next(lambda _topic: False, None) is None
+        assert tries.next(lambda _topic: True, None) is not None
+        assert tries.next(lambda _topic: True, None) is None
+        assert tries.cost(Cause.HUNG_UP, "again")
+        assert tries.due_seconds(lambda _topic: True, None) == 2 * second_try.FIRST_PAUSE_SECONDS
+        for _ in range(20):
+            now[0] += second_try.LONGEST_PAUSE_SECONDS
+            assert tries.next(lambda _topic: True, None) is not None
+            assert tries.cost(Cause.HUNG_UP, "again")
+        now[0] += 30 * 86_400
+        assert tries.next(lambda _topic: True, None) is None
+        assert tries.due_seconds(lambda _topic: True, None) is None
+    assert (len(box.dead), box.dead[0].n_tries) == (1, 21)
+    box.close()
+
+
+# --- Ends that have nothing to do with what is said ---
+
+
+def connack(code: int, properties: bytes) -> bytes:
+    body = bytes([0, code, len(properties)]) + properties
+    return bytes([fakebroker.CONNACK << 4, len(body)]) + body
+
+
+def test_a_subscription_is_heard_again_where_links_end_without_it(caplog: pytest.LogCaptureFixture) -> None:
+    """As where two clients have one id: each end comes soon after the subscription, and proves nothing."""
+    caplog.set_level(logging.INFO)
+    with FakeBroker() as broker, publishing(broker, protocol="3.1.1", on_command=lambda *_: None) as publisher:
+        for n_links in range(1, 3):
+            wait_until(lambda n=n_links: sum(p.kind == SUBSCRIBE for p in broker.packets) >= n, "it subscribes")  # type: ignore[misc]
+            time.sleep(0.05)
+            broker.hang_up()
+        wait_until(lambda: publisher.figures["left_out"], "the subscription is given up")
+        for n_links in range(3, 5):
+            wait_until(lambda n=n_links: broker.n_links == n and publisher.connected, "it is there again")  # type: ignore[misc]
+            time.sleep(0.5)
+            broker.hang_up()
+        wait_until(lambda: sum(p.kind == SUBSCRIBE for p in broker.packets) >= 3, "it is tried again")
+        time.sleep(0.5)
+        assert publisher.figures["left_out"] == []
+    assert "cmd/+: connections end without it too: it is tried again" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "fight"),
+    [
+        (0x9D, "connection lost: Server moved (gone \\x1b) (it names other:1883)", False),
+        (0x97, "connection lost: Quota exceeded (gone \\x1b) (it names other:1883)", False),
+        (0x8E, "connection lost: Session taken over (gone \\x1b) (it names other:1883)", True),
+    ],
+)
+def test_a_broker_that_says_why_it_ends_a_link_is_quoted_and_not_guessed_about(
+    code: int, words: str, fight: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    why = b"\x1f\0\x06gone \x1b" + b"\x1c\0\x0aother:1883"
+    bye = bytes([fakebroker.DISCONNECT << 4, len(why) + 2, code, len(why)]) + why
+    with (
+        FakeBroker(lambda p: bye if p.topic.endswith("status") else None, version=5) as broker,
+        publishing(broker) as publisher,
+    ):
+        wait_until(lambda: broker.n_links >= 5, "it comes back")
+        assert publisher.figures["left_out"] == []
+    assert words in caplog.text
+    assert ("another client may use the same client_id" in caplog.text) == fight
+
+
+def test_a_broker_that_says_why_it_refuses_is_quoted(caplog: pytest.LogCaptureFixture) -> None:
+    answer = connack(0x9C, b"\x1c\0\x0aother:1883")
+    with (
+        FakeBroker(lambda p: answer if p.kind == fakebroker.CONNECT else None, version=5) as broker,
+        publishing(broker) as publisher,
+    ):
+        wait_until(lambda: broker.n_links >= 3, "it tries again")
+        assert publisher.reason == "refused by the broker: Use another server (it names other:1883)"
 
 
 # --- A3: answers that never come ---

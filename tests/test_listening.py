@@ -108,6 +108,8 @@ def test_recordings_shorter_than_a_window_are_said(sound: Sound, write_wav: Writ
     assert standings == [Standing("filling"), Standing("degraded", "recordings shorter than 9.6 s")]
     (_, lost, _) = [None, *hearing.lose(Lost("the sound has ended", "source_lost"))]
     assert lost == Standing("lost", "the sound has ended; recordings shorter than 9.6 s")
+    (_, lost, _) = [None, *hearing.lose(Lost("shutting down", "shutdown"))]
+    assert lost == Standing("lost", "shutting down")
 
 
 def test_a_folder_is_waited_for_and_never_lost(sound: Sound, write_wav: WriteWav, tmp_path: Path) -> None:

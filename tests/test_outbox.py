@@ -23,6 +23,7 @@ from edge.voice.outbox import FILE_NAME, STALLED, Outbox
 from edge.voice.salvage import MOST_SET_ASIDE
 from edge.voice.scribe import PATIENCE_SECONDS
 from edge.voice.shadow import GATHER_SECONDS, RETRY_SECONDS
+from edge.voice.waiting import Cause
 from tests.real.mosquitto import SOAK, wait_until
 
 TOPIC = "earshot/hall/pump/event"
@@ -403,7 +404,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "truncated to its header": lambda file: file.write_bytes(file.read_bytes()[:100]),
     "text": lambda file: file.write_text("not a database\n" * 100),
     "another's database": another_database,
-    "a later version": lambda file: edited(file, "PRAGMA user_version=3"),
+    "a later version": lambda file: edited(file, "PRAGMA user_version=4"),
     "a table gone": lambda file: edited(file, "DROP TABLE episode"),
     "a table changed": lambda file: edited(file, "ALTER TABLE event ADD COLUMN more"),
     "a trigger": lambda file: edited(
@@ -650,32 +651,50 @@ def test_what_is_set_aside_outlives_the_process_and_can_be_taken_back(tmp_path: 
     box = opened(tmp_path)
     for name in "abc":
         box.put(TOPIC, event(name))
-    box.set_aside_event(2, "the broker hung up at it")
-    assert (waiting(box), box.n_dead) == (["a opened", "c opened"], 1)
+    box.set_aside_event(2, Cause.HUNG_UP, "the broker hung up at it")
+    assert (waiting(box), len(box.dead)) == (["a opened", "c opened"], 1)
     box.close()
 
     with sqlite3.connect(tmp_path / FILE_NAME) as database:
-        assert database.execute("SELECT number, reason FROM dead").fetchall() == [(2, "the broker hung up at it")]
+        found = database.execute("SELECT number, cause, reason, n_tries FROM dead").fetchall()
+        assert found == [(2, "hung_up", "the broker hung up at it", 0)]
     database.close()
     box = opened(tmp_path)
-    assert (waiting(box), box.n_dead) == (["a opened", "c opened"], 1)
+    assert (waiting(box), len(box.dead)) == (["a opened", "c opened"], 1)
     box.take_back(2)
-    assert (waiting(box), box.n_dead) == (["a opened", "b opened", "c opened"], 0)
+    assert (waiting(box), len(box.dead)) == (["a opened", "b opened", "c opened"], 0)
     box.close()
     box = opened(tmp_path)
-    assert (waiting(box), box.n_dead) == (["a opened", "b opened", "c opened"], 0)
+    assert (waiting(box), len(box.dead)) == (["a opened", "b opened", "c opened"], 0)
     box.close()
 
 
-def test_a_database_of_the_version_before_is_read_and_made_new(tmp_path: Path) -> None:
+DEAD_OF_2 = (
+    "DROP TABLE dead",
+    "CREATE TABLE dead (number INTEGER PRIMARY KEY, topic TEXT NOT NULL, payload TEXT NOT NULL, created REAL NOT NULL, "
+    "reason TEXT NOT NULL)",
+    "INSERT INTO dead SELECT *, 'why' FROM event WHERE number = 7",
+    "DELETE FROM event WHERE number = 7",
+    "INSERT INTO event SELECT 99, topic, payload, created FROM event WHERE number = 1",
+    "PRAGMA user_version=2",
+)
+
+
+@pytest.mark.parametrize("before", [("DROP TABLE dead", "PRAGMA user_version=1"), DEAD_OF_2])
+def test_a_database_of_a_version_before_is_read_and_made_new(before: tuple[str, ...], tmp_path: Path) -> None:
     file = filled(tmp_path)
-    edited(file, "DROP TABLE dead", "PRAGMA user_version=1")
+    edited(file, *before)
     box = opened(tmp_path)
     assert (len(box), box.set_aside, box.problem) == (50, 0, None)
-    box.set_aside_event(1, "why not")
+    found = [(each.event.number, each.cause, each.reason, each.n_tries) for each in box.dead]
+    assert found == ([(7, Cause.HUNG_UP, "why", 0)] if before is DEAD_OF_2 else [])
+    for dead in box.dead:
+        box.remove(dead.event.number)
+    assert box.dead == ()
+    box.set_aside_event(1, Cause.REFUSED, "why not")
     box.close()
     box = opened(tmp_path)
-    assert (len(box), box.n_dead) == (49, 1)
+    assert (len(box), len(box.dead)) == (49, 1)
     box.close()
 
 

@@ -83,6 +83,8 @@ HEALTH: dict[str, Any] = {
         "protocol": None,
         "links_renewed": 0,
         "dead_letters": 0,
+        "dead_letter_causes": {},
+        "dead_letters_arrived": 0,
         "left_out": [],
     },
 }

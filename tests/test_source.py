@@ -3,6 +3,8 @@
 import io
 import logging
 import os
+import re
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -179,6 +181,68 @@ def test_a_wav_that_is_cut_off_is_refused_before_its_first_block(
 
     with pytest.raises(SourceError, match=r"a\.wav: cut off: its header promises \d+ bytes of sound, \d+ are there"):
         next(stream_blocks(path, block_samples=100))
+
+
+def wav_of(*chunks: tuple[bytes, bytes], pad: bool = True) -> bytes:
+    """Return a WAV of these chunks; pad: those of an odd length, as they should be."""
+    body = b"".join(
+        name + struct.pack("<I", len(content)) + content + b"\0" * (pad and len(content) % 2)
+        for name, content in chunks
+    )
+    return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WAVE" + body
+
+
+def fmt(*, channels: int = 1, rate_hz: int = 16_000, frame_bytes: int = 2, bits: int = 16) -> tuple[bytes, bytes]:
+    return b"fmt ", struct.pack("<HHIIHH", 1, channels, rate_hz, rate_hz * frame_bytes % 2**32, frame_bytes, bits)
+
+
+LITTLE = np.arange(-500, 500, dtype="<i2")
+DATA = (b"data", LITTLE.tobytes())
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (wav_of(fmt(bits=24, frame_bytes=4), DATA), "1 channel(s) of 24 bits are 3 bytes a frame, and it says 4"),
+        (wav_of(fmt(channels=2), DATA), "2 channel(s) of 16 bits are 4 bytes a frame, and it says 2"),
+        (wav_of(fmt(channels=0), DATA), "says 0 channel(s), 16000 Hz, 16 bits a sample"),
+        (wav_of(fmt(bits=0), DATA), "says 1 channel(s), 16000 Hz, 0 bits a sample"),
+        (wav_of(fmt(rate_hz=0), DATA), "says 1 channel(s), 0 Hz, 16 bits a sample"),
+        (wav_of(fmt(rate_hz=4_000_000_000), DATA), "says 1 channel(s), 4000000000 Hz, 16 bits a sample"),
+        (wav_of(fmt(), fmt(rate_hz=48_000), DATA), "says twice, and differently, what its samples are"),
+        (wav_of(DATA, fmt()), "its samples come before it says what they are"),
+    ],
+)
+def test_a_header_that_contradicts_itself_is_refused_with_its_words(
+    content: bytes, reason: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "odd.wav"
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match=re.escape(reason)):
+        np.concatenate(list(stream_blocks(path, block_samples=4096)))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        wav_of(fmt(frame_bytes=0), DATA),
+        wav_of(fmt(), fmt(), DATA),
+        wav_of((b"note", b"abc"), fmt(), DATA, pad=False),
+        wav_of(fmt(), (b"LIST", b"INFO1"), DATA, fmt(rate_hz=48_000), pad=False),
+    ],
+)
+def test_a_header_whose_fault_leaves_no_doubt_is_read(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "odd.wav"
+    path.write_bytes(content)
+    np.testing.assert_array_equal(np.concatenate(list(stream_blocks(path, block_samples=4096))) * 32_768, LITTLE)
+
+
+def test_samples_of_an_odd_length_that_are_not_padded_end_where_they_end(tmp_path: Path) -> None:
+    path = tmp_path / "odd.wav"
+    samples = LITTLE[:333].astype("<i4") << 8
+    packed = samples.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
+    path.write_bytes(wav_of(fmt(bits=24, frame_bytes=3), (b"data", packed), (b"LIST", b"INFO"), pad=False))
+    np.testing.assert_array_equal(np.concatenate(list(stream_blocks(path, block_samples=4096))) * 32_768, LITTLE[:333])
 
 
 def test_a_flac_that_is_cut_off_never_comes_to_an_end(tmp_path: Path) -> None:
@@ -469,6 +533,36 @@ def test_a_bad_file_is_logged_and_the_next_starts_anew(recordings: Path, caplog:
     n_before = sum(block.samples.size for block in blocks[: blocks.index(after)])
     assert n_before > 8000  # the good beginning of 1a.wav went out, and takes its time
     assert after.time == n_before / 16_000
+
+
+def test_close_ends_a_pass_over_what_is_of_no_use(tmp_path: Path) -> None:
+    for number in range(300):
+        (tmp_path / f"{number:03}.wav").write_bytes(b"RIFF")
+    skipped: list[Path] = []
+
+    def on_skip(path: Path, _reason: str) -> None:
+        skipped.append(path)
+        source.close()
+
+    source = FolderSource(tmp_path, on_skip=on_skip)
+    assert list(source.blocks()) == []
+    assert len(skipped) == 1
+
+
+def test_ten_thousand_that_are_of_no_use_fill_no_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(300):
+        (tmp_path / f"{number:03}.wav").write_bytes(b"RIFF")
+    for _ in range(3):  # as a source does that is lost, and opened again for ever
+        with pytest.raises(SourceError, match="none of its 300"):
+            list(FolderSource(tmp_path).blocks())
+    (tmp_path / "007.wav").write_bytes(b"RIFFX")
+    with pytest.raises(SourceError, match="none of its 300"):
+        list(FolderSource(tmp_path).blocks())
+    said = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
+    assert len(said) == 202
+    assert said[199].startswith(f"skipped after 0.0 s: {tmp_path}/199.wav: ")
+    assert said[200] == f"{tmp_path}: 100 more recordings were skipped; log.level: debug names them"
+    assert said[201].startswith(f"skipped after 0.0 s: {tmp_path}/007.wav: ")
 
 
 @pytest.mark.parametrize("loop", [False, True])

@@ -118,6 +118,7 @@ def command(
     if output is None and added is None and (base.is_example or not relearn):
         raise click.UsageError("--output is missing: expected the folder to write")
     output = output or detector_path
+    detectors.expect_place(output)
     promise = Promise(base.card.false_alarm_rate, false_alarms_per_week, event_settings(config_path))
     if relearn:
         made = _relearnt(base, name, config_path, source, _stretch(since, until), output, promise)

@@ -14,6 +14,7 @@ import click
 
 from edge.config import EventSettings, load
 from edge.errors import EarshotError, shown
+from edge.outlet import OutletError, open_outlet
 from edge.source import Pickup
 
 detector_option = click.option(
@@ -88,28 +89,49 @@ def open_output(path: Path) -> Iterator[IO[str]]:
             sys.stdout.reconfigure(errors="surrogateescape")
         yield sys.stdout
         return
+    with _naming(path, OSError):
+        real = Path(os.path.realpath(path))
+        stream, part = _opened(real)
     try:
-        with _opened(Path(os.path.realpath(path))) as stream:
+        with _naming(path, OutletError), stream:  # what else fails inside is not the output's
             yield stream
-    except OSError as error:
-        raise EarshotError(f"{shown(path)}: cannot be written: {error.strerror}") from error
+        if part is not None:
+            with _naming(path, OSError):
+                part.replace(real)
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
+
+
+def expect_output(path: Path) -> None:
+    """Raise EarshotError where `open_output` could not write; for who will have something to write only after hours."""
+    real = Path(os.path.realpath(path))
+    if str(path) == "-" or (real.exists() and not real.is_file() and not real.is_dir()):
+        return  # a pipe would be told that it is over
+    with _naming(path, OSError):
+        stream, part = _opened(real)
+        stream.close()
+        if part is not None:
+            part.unlink()
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[str]]:
-    before = path.stat() if path.exists() else None
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    if before is not None and not stat.S_ISREG(before.st_mode):
-        with path.open("w", encoding="utf-8", errors="surrogateescape") as stream:
-            yield stream
-        return
+def _naming(path: Path, kind: type[OSError]) -> Iterator[None]:
     try:
-        with part.open("w", encoding="utf-8", errors="surrogateescape") as stream:
-            if before is not None:
-                with suppress(PermissionError):  # another's file, in a folder of ours
-                    os.fchown(stream.fileno(), before.st_uid, before.st_gid)
-                os.fchmod(stream.fileno(), stat.S_IMODE(before.st_mode))
-            yield stream
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        yield
+    except kind as error:
+        raise EarshotError(f"{shown(path)}: cannot be written: {error.strerror}") from error
+
+
+def _opened(path: Path) -> tuple[IO[str], Path | None]:
+    """Return what to write to, and the file beside it that is to be renamed; None for what is written to as it is."""
+    before = path.stat() if path.exists() else None
+    if before is not None and not stat.S_ISREG(before.st_mode):
+        return open_outlet(path), None
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    stream = open_outlet(part)
+    if before is not None:
+        with suppress(OSError):  # another's file, in a folder of ours, or a disk that knows no owners
+            os.fchmod(stream.fileno(), stat.S_IMODE(before.st_mode))
+            os.fchown(stream.fileno(), before.st_uid, before.st_gid)
+    return stream, part

@@ -13,7 +13,7 @@ import click
 
 from edge import clock
 from edge import detector as detectors
-from edge.commands.options import detector_option, open_output, pickup_options, section_option
+from edge.commands.options import detector_option, expect_output, open_output, pickup_options, section_option
 from edge.commands.replay_page import Picture, page_of
 from edge.commands.replayed import Alarm, Alarms, Replayed, bands_in_words, summary, thinned
 from edge.config import EventSettings, load
@@ -87,6 +87,8 @@ def command(
     other = load(compare_path).event if compare_path else None
     files = [file for path in paths for file in find_audio(path)]
     n_bad = 0
+    if report_path is not None:
+        expect_output(report_path)
     replayed: list[Replayed] = []
     pace = _Pace(files, pickup)
     for file in files:

@@ -108,7 +108,8 @@ class Hearing:
         """Nothing more is heard: whatever was open is closed, and the sensor gets another chance."""
         events = self.judge.interrupt(lost.why)
         self._sensor.reset()
-        reason = "; ".join([lost.reason, *([self._too_short] if self._too_short else [])])
+        too_short = None if lost.why == "shutdown" else self._too_short  # else it may only not have had its time
+        reason = "; ".join([lost.reason, *([too_short] if too_short else [])])
         return [*events, Standing(lost.status, reason), self._moment(None)]
 
     @property

@@ -29,7 +29,7 @@ from edge.detector.enrolment import (
     weekly_text,
 )
 from edge.detector.explaining import KEEPS_LIVE_SECONDS, KEEPS_SECONDS, Explaining
-from edge.detector.folder import EXAMPLE, Detector, file_sha256, put_in_place, read, write
+from edge.detector.folder import EXAMPLE, Detector, expect_place, file_sha256, put_in_place, read, write
 from edge.detector.golden import golden_scores, verify
 from edge.detector.judge import Judge
 from edge.detector.lesson import LEAST_CONDITION_MINUTES, LEAST_MINUTES, MOST_MINUTES, Lesson, Progress
@@ -81,6 +81,7 @@ __all__ = [
     "Trials",
     "enroll",
     "enroll_windows",
+    "expect_place",
     "file_sha256",
     "folder",
     "golden_scores",

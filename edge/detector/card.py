@@ -23,6 +23,7 @@ SCHEMA: Final = 3
 _READ_SCHEMAS: Final = (1, 2, 3)
 
 MOST_CARD_BYTES: Final = 8 << 20
+MOST_DIGITS: Final = 100
 MOST_DEPTH: Final = 32
 MOST_SECTIONS: Final = 10_000
 MOST_FILES: Final = 64
@@ -145,7 +146,13 @@ def frontend_of(card: Card) -> FrontendSettings:
 def card_of(data: bytes) -> Card:
     """Return what `detector.json` says. Raises ValueError that names the key, what came and what was expected."""
     try:
-        content = json.loads(data, object_pairs_hook=_each_once, parse_constant=_no_number, parse_float=_finite)
+        text = data.decode("utf-8-sig")
+        content = json.loads(
+            text, object_pairs_hook=_each_once, parse_constant=_no_number, parse_float=_finite, parse_int=_short
+        )
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise ValueError(f"got the byte 0x{byte:02x} at {error.start}: expected JSON in UTF-8") from error
     except RecursionError:
         raise ValueError(f"nests deeper than {MOST_DEPTH} levels") from None
     except ValueError as error:
@@ -157,7 +164,7 @@ def card_of(data: bytes) -> Card:
             f"schema_version {_brief(version)}: expected {_READ_SCHEMAS[0]} to {SCHEMA}, which is read here"
         )
     try:
-        card = Card.model_validate_json(data, strict=True)
+        card = Card.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise ValueError(_first_mistake(error)) from error
     _check(card)
@@ -257,6 +264,12 @@ def _no_number(name: str) -> float:
     raise ValueError(f"{name} is no number")
 
 
+def _short(text: str) -> int:
+    if len(text) > MOST_DIGITS:
+        raise ValueError(f"{text[:20]}... has {len(text)} digits: expected at most {MOST_DIGITS}")
+    return int(text)
+
+
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
@@ -284,6 +297,8 @@ def _first_mistake(error: ValidationError) -> str:
     first, *others = error.errors(include_url=False)
     where = ".".join(map(str, first["loc"]))
     more = f", and {len(others)} more" if others else ""
+    if not where:  # pydantic reads some of it more strictly
+        return f"not JSON: {first['msg']}"
     return f"{shown(where)}: got {_brief(first['input'])}: {first['msg']}{more}"
 
 

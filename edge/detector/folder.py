@@ -225,6 +225,18 @@ def _naming(path: Path) -> Iterator[None]:
         raise DetectorError(f"{shown(path)}: {error}") from error
 
 
+def expect_place(path: Path) -> None:
+    """Raise DetectorError unless a detector can be written there; for who will have one only after hours."""
+    real = Path(os.path.realpath(path))
+    try:
+        real.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryDirectory(prefix=f".{real.name}-", dir=real.parent).cleanup()
+        if real.exists() and not (real / "detector.json").exists():
+            raise DetectorError(f"{shown(path)}: exists and is no detector folder: expected a new name")
+    except OSError as error:
+        raise DetectorError(f"{shown(path)}: cannot be written: {error.strerror}") from error
+
+
 def write(
     path: Path,
     card: Card,
@@ -242,10 +254,8 @@ def write(
     check: called with the finished folder before it gets its name; raises to refuse it, and may return the card to
     store instead (with the golden scores that only the finished folder can give).
     """
+    expect_place(path)
     path = Path(os.path.realpath(path))  # a link stays one: it may be how an installation names its newest detector
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and not (path / "detector.json").exists():
-        raise DetectorError(f"{path}: exists and is no detector folder: expected a new name")
     folder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         shutil.copyfile(model, folder / "model.onnx")

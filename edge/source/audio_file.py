@@ -163,6 +163,8 @@ def _opened(path: Path, pickup: Pickup, note: OnNote) -> Iterator[_Recording]:
         wav, flac = find_wav(file), None
         pieces: Pieces | None = None
         if wav:
+            if wav.fault:
+                _refuse(path, wav.fault)
             wav = _as_cut(path, wav, pickup, note)
             pieces = None if wav.plain else wav.as_file(file)
         elif beginning.startswith((b"fLaC", b"ID3")) and (flac := find_flac(file)):

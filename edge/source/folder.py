@@ -23,6 +23,9 @@ SUFFIXES: Final = {".wav", ".flac"}
 SETTLED_SECONDS: Final = 5.0
 """A file that has not changed for so long is complete: recorders write several times a second, copies more often."""
 
+MOST_SAID, MOST_REMEMBERED = 200, 20_000
+"""Recordings of no use that are named in a pass, and of which it is remembered for how long this process lives."""
+
 MOST_GONE: Final = 10_000
 """How many files that are there no more are known: those of a disk that is not mounted for a while are not new."""
 
@@ -154,6 +157,45 @@ def _came_ns(path: Path) -> int:
         return 0
 
 
+_SAID: Final[set[int]] = set()
+"""What this process has complained of: a source that is lost is made anew, and does not begin again."""
+
+
+class Complaints:
+    """What is said of recordings that are of no use: once of each as it is, and of no more than `MOST_SAID` in a pass.
+
+    A folder is heard again and again, maybe for years, and may hold ten thousand of them.
+    """
+
+    def __init__(self) -> None:
+        self._n_new = 0
+
+    def begin(self) -> None:
+        """Start a pass over a folder."""
+        self._n_new = 0
+
+    def say(self, file: Path, words: str) -> None:
+        """Say why a recording is skipped, if that is news."""
+        is_new = _is_news((file, _state(file), words))
+        self._n_new += is_new
+        log.log(logging.WARNING if is_new and self._n_new <= MOST_SAID else logging.DEBUG, "skipped %s", words)
+
+    def end(self, folder: Path) -> None:
+        """Say of how many nothing was said."""
+        n_more = self._n_new - MOST_SAID
+        if n_more > 0:
+            log.warning("%s: %d more recordings were skipped; log.level: debug names them", shown(folder), n_more)
+
+
+def _is_news(told: object) -> bool:
+    """Whether it was not said before; nothing is news any more where too much was."""
+    key = hash(told)
+    if key in _SAID or len(_SAID) >= MOST_REMEMBERED:
+        return False
+    _SAID.add(key)
+    return True
+
+
 class FolderSource:
     """The recordings below a folder (or one file) in the order of their names.
 
@@ -194,6 +236,7 @@ class FolderSource:
         self.block_samples = block_samples
         self.start_time = start_time
         self._on_skip = on_skip
+        self._complaints = Complaints()
         self._monotonic = monotonic
         self._closed = threading.Event()
         self._wait = wait or self._closed.wait
@@ -211,7 +254,10 @@ class FolderSource:
         while True:
             n_before = n_samples
             files = find_audio(self.path) if self.only_new is None else self.only_new.look(self.path)
+            self._complaints.begin()
             for file in files:
+                if self._closed.is_set():  # nothing comes of thousands that are of no use
+                    return
                 follows = None if own_times else start_time + n_samples / SAMPLE_RATE_HZ
                 for block in self._of_file(file, start_time=follows):
                     n_samples += block.samples.size
@@ -223,6 +269,7 @@ class FolderSource:
                 if self.only_new is not None:
                     self.only_new.heard(file)
 
+            self._complaints.end(self.path)
             if self.only_new is not None:
                 return
             if n_samples == n_before:
@@ -242,7 +289,7 @@ class FolderSource:
             for samples in read_blocks(file, self.pickup, block_samples=self.block_samples):
                 yield stretch.block(samples)
         except SourceError as error:
-            log.warning("skipped after %.1f s: %s", stretch.n_samples / SAMPLE_RATE_HZ, error)
+            self._complaints.say(file, f"after {stretch.n_samples / SAMPLE_RATE_HZ:.1f} s: {error}")
             self._on_skip(file, str(error))
             if _identity(self.path) is None:
                 raise SourceError(f"{shown(self.path)}: vanished while it was read") from error

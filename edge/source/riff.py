@@ -1,5 +1,7 @@
 """Where the samples of a WAV lie (RIFF, RIFX, RF64, BW64, Wave64), and what its header gets wrong. No samples are read.
 
+A header that contradicts itself is a fault: a decoder would take one of its words, and read noise by the other.
+
 A recorder that loses its power leaves the sizes of an hour ago, one that writes beyond 4 GiB those of what is left over
 after 4 GiB, others count the header among the samples. A decoder that believes them reads seconds of hours in silence.
 What is certain is the end of the file, and that what lies behind the samples, if anything does, is made of chunks.
@@ -26,6 +28,7 @@ class WavSound:
     promised_bytes  what the header says; None if whoever wrote it could not know
     notes           where the header was not believed
     plain           whether a decoder finds the same by the header alone
+    fault           why nobody can know what the samples are; None: it is told
     """
 
     form: bytes
@@ -34,6 +37,7 @@ class WavSound:
     promised_bytes: int | None
     notes: tuple[Note, ...] = ()
     plain: bool = True
+    fault: str | None = None
 
     @property
     def there_bytes(self) -> int:
@@ -74,7 +78,8 @@ def find_wav(file: io.FileIO) -> WavSound | None:
         if chunk is None or (found.stretches and not chunk.is_named):
             break
         at = found.take(chunk)
-        at += -at % layout.alignment
+        if at % layout.alignment and not found.forgot_to_pad(at):
+            at += -at % layout.alignment
     return found.sound()
 
 
@@ -114,7 +119,10 @@ _MOST_CHUNKS: Final = 1000
 
 _KNOWN: Final = frozenset(
     name.ljust(4).encode()
-    for names in ("data LIST list bext iXML id3 ID3 JUNK junk PAD FLLR", "cue fact axml chna PEAK smpl inst wamd guan")
+    for names in (
+        "fmt data LIST list bext iXML id3 ID3 JUNK junk PAD FLLR",
+        "cue fact axml chna PEAK smpl inst wamd guan",
+    )
     for name in names.split()
 )
 """Chunks that stand behind the samples of recordings; of others the size has to be right, too."""
@@ -154,6 +162,7 @@ class _Found:
         self._layout = layout
         self._file_bytes = file_bytes
         self._fmt = b""
+        self._fault: str | None = None
         self._ds64_bytes: int | None = None
         self._promised: int | None = 0
         self._notes: list[Note] = []
@@ -165,21 +174,42 @@ class _Found:
         if len(self.stretches) > 1:
             self._note("chunks", f"the sound is in {len(self.stretches)} data chunks, which follow one another")
         return WavSound(
-            self._layout.form, self._fmt, tuple(self.stretches), self._promised, tuple(self._notes), self._plain
+            self._layout.form,
+            self._fmt,
+            tuple(self.stretches),
+            self._promised,
+            tuple(self._notes),
+            self._plain,
+            self._fault or _fault_of(self._fmt, big=self._layout.form == b"RIFX"),
         )
+
+    def forgot_to_pad(self, at: int) -> bool:
+        """Whether a chunk of an odd length is followed at once by the next one, and not by a byte first."""
+        here, there = (_chunk_at(self._file, self._layout, each) for each in (at, at + 1))
+        if here is None or here.name not in _KNOWN or (there is not None and there.name in _KNOWN):
+            return False
+        self._note("not padded", "a chunk of an odd length is not padded: the next one is read where it lies")
+        return True
 
     def take(self, chunk: _Chunk) -> int:
         """Take what a chunk tells; return where it ends."""
         if chunk.name == b"ds64" and not self.stretches:
             # > ds64: riffSize, dataSize, sampleCount, 64 bits each (EBU Tech 3306)
             self._ds64_bytes = int.from_bytes(_read_at(self._file, chunk.content_at + 8, 8), "little")
-        elif chunk.name == b"fmt " and not self._fmt:
-            self._fmt = _read_at(self._file, chunk.content_at, min(chunk.size, 1 << 10))
+        elif chunk.name == b"fmt " and not self.stretches:
+            fmt = _read_at(self._file, chunk.content_at, min(chunk.size, 1 << 10))
+            if self._fmt:
+                self._plain = False  # libsndfile finds no samples behind a second one
+                if fmt != self._fmt:
+                    self._fault = "says twice, and differently, what its samples are (fmt)"
+            self._fmt = self._fmt or fmt
         elif chunk.name == b"data" and (chunk.size or not self.stretches):
             return self._take_data(chunk)
         return chunk.end
 
     def _take_data(self, chunk: _Chunk) -> int:
+        if not self._fmt:
+            self._fault = "its samples come before it says what they are (fmt)"
         there = max(0, self._file_bytes - chunk.content_at)
         size = self._promised_by(chunk)
         n_bytes = there if size is None else self._true_size(chunk, size, there)
@@ -227,6 +257,9 @@ class _Found:
     def _is_end(self, at: int) -> bool:
         """Whether no sound lies behind `at`: nothing, chunks, or zeros."""
         for _ in range(_MOST_CHUNKS):
+            unpadded = _chunk_at(self._file, self._layout, at) if at % self._layout.alignment else None
+            if unpadded is not None and unpadded.name in _KNOWN:
+                return True
             at += -at % self._layout.alignment
             rest = self._file_bytes - at
             chunk = _chunk_at(self._file, self._layout, at) if rest >= self._layout.head.size else None
@@ -253,6 +286,28 @@ class _Found:
         self._plain = False
         self._notes.append(Note(kind, text))
 
+
+def _fault_of(fmt: bytes, *, big: bool) -> str | None:
+    """Return what contradicts itself in the `fmt ` of integers or floats, for a person; None: nothing does."""
+    if len(fmt) < _FMT_BYTES:
+        return None
+    tag, n_channels, rate_hz, _, frame_bytes, bits = struct.unpack_from(">HHIIHH" if big else "<HHIIHH", fmt)
+    if tag not in _PLAIN_TAGS:
+        return None
+    if not n_channels or not bits or not 0 < rate_hz < 1 << 31:
+        return f"its header says {n_channels} channel(s), {rate_hz} Hz, {bits} bits a sample: no sound is like that"
+    expected = n_channels * ((bits + 7) // 8)
+    if frame_bytes not in (0, expected % (1 << 16)):
+        return (
+            f"its header contradicts itself: {n_channels} channel(s) of {bits} bits are {expected} bytes a frame, "
+            f"and it says {frame_bytes}"
+        )
+    return None
+
+
+_FMT_BYTES: Final = 16
+_PLAIN_TAGS: Final = frozenset({1, 3, 0xFFFE})
+"""WAVE_FORMAT_PCM, _IEEE_FLOAT, _EXTENSIBLE: those of which it can be counted how long a frame is."""
 
 _NEVER: Final = 1 << 62
 """More bytes than any file has: all ones, or a sign bit."""

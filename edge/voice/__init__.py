@@ -7,7 +7,7 @@
                  herald       what Home Assistant is told, so that it finds us: `discovery`
                  agenda       what of all that is said next
                  connection   the life of it: `broker`, `dialect`, `credentials`, `link` with its `flight`, `backoff`
-                 reckoning    what came of it; `blame`: what costs a connection is said no more
+                 reckoning    what came of it; `blame`: what costs a connection is said no more, or as a `second_try`
     notifier     what a phone is told, by a `webhook`: `worth_telling` chooses, `notice` and `phrases` word it
     metrics      the same for Prometheus
     words        and for people

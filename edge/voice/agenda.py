@@ -1,4 +1,5 @@
 """What is said next over a connection: the events, that we are here, what was answered, what changed; goodbye last.
+Where nothing of all that is left: an event that was set aside.
 
 Events come before everything: nothing that the broker may hate stands before them. It marks events as `delayed` and
 closes the episodes of a run that was killed, and reads nothing else of a payload (`edge/schemas/`). Sending is the
@@ -13,6 +14,7 @@ from edge.voice.message import Message, as_json
 from edge.voice.orders import Orders
 from edge.voice.outbox import Outbox
 from edge.voice.retained import Retained, Worth
+from edge.voice.second_try import SecondTry
 from edge.voice.topics import Topics
 
 
@@ -26,6 +28,7 @@ class Agenda:
         orders: Orders,
         outbox: Outbox,
         blame: Blame,
+        second_try: SecondTry,
         wishes: tuple[str, ...] = (),
     ) -> None:
         """wishes: the topics that are to be heard."""
@@ -35,6 +38,7 @@ class Agenda:
         self._orders = orders
         self._outbox = outbox
         self._blame = blame
+        self._second_try = second_try
         self._terms = Terms()
         self._link: object | None = None
         self._said_online = False
@@ -58,6 +62,7 @@ class Agenda:
         self._on_their_way.clear()
         self._retained.begin()
         self._orders.begin()
+        self._second_try.begin()
 
     def next(self, terms: Terms, *, closing: bool) -> Message | None:
         """Return what is to be said now, and take it as said; None if there is nothing. `closing`: say goodbye too."""
@@ -71,6 +76,15 @@ class Agenda:
             farewell = self._status("offline")
             return farewell if self._lets(farewell) else None
         return message
+
+    def once_more(self) -> Message | None:
+        """Return an event that was set aside and is to be said once more now; only where `next` has nothing."""
+        return self._second_try.next(self._blame.lets, self._terms.most_bytes)
+
+    @property
+    def once_more_seconds(self) -> float | None:
+        """Until there is one, None if that is not known."""
+        return self._second_try.due_seconds(self._blame.lets, self._terms.most_bytes)
 
     def repeat(self) -> None:
         """Say once more that we are here and how things are, if the broker does not remember it."""

@@ -6,7 +6,8 @@ news again.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from edge.config import OutboxSettings
@@ -14,7 +15,7 @@ from edge.voice.episodes import Episodes, Last, Orphan
 from edge.voice.graveyard import Graveyard
 from edge.voice.lacks import Lacks
 from edge.voice.message import Payload, as_json
-from edge.voice.waiting import Dead, Queue, Waiting
+from edge.voice.waiting import Cause, Dead, Queue, Waiting
 
 
 class News(NamedTuple):
@@ -51,13 +52,14 @@ class Backlog:
 
     @property
     def dropped(self) -> int:
-        """Events given up since the start, because too many, too large or too old ones waited."""
-        return self._queue.dropped
+        """Events given up since the start, because too many, too large or too old ones waited or were set aside."""
+        return self._queue.dropped + self._dead.given_up
 
     @property
-    def n_dead(self) -> int:
-        """Events that were set aside, those of earlier runs included."""
-        return len(self._dead)
+    def dead(self) -> tuple[Dead, ...]:
+        """Events that are set aside, those of earlier runs included, the longest first."""
+        with self._lock:
+            return self._dead.all
 
     @property
     def n_orphans(self) -> int:
@@ -89,21 +91,34 @@ class Backlog:
         with self._lock:
             return self._now() - event.created
 
-    def remove(self, number: int) -> bool:
-        """Forget an event, if it still waits; return whether the disk holds events that are gone."""
+    def is_too_old(self, event: Waiting) -> bool:
+        """Whether an event may wait no longer."""
         with self._lock:
+            return self._queue.is_too_old(event, self._now())
+
+    def remove(self, number: int) -> bool:
+        """Forget an event, if it waits or is set aside; return whether the disk holds events that are gone."""
+        with self._lock:
+            exhumed = self._dead.exhume(number)
             if self._queue.take_out(number):
                 self._lacks.went(number)
-            return bool(self._lacks.gone)
+            return exhumed is not None or bool(self._lacks.gone)
 
-    def set_aside(self, number: int, reason: str) -> None:
+    def set_aside(self, number: int, cause: Cause, reason: str) -> None:
         """Have an event wait no longer, and be kept all the same."""
         with self._lock:
             if number in self._queue.numbers:
                 event = self._queue[number]
                 self._queue.take_out(number)
                 self._lacks.went(number)
-                self._dead.bury(Dead(event, reason))
+                self._dead.bury(Dead(event, cause, reason))
+
+    def tried_in_vain(self, number: int, cause: Cause, reason: str) -> None:
+        """Take note of what became of an event that is set aside and was said once more."""
+        with self._lock:
+            dead = self._dead.exhume(number)
+            if dead is not None:
+                self._dead.bury(replace(dead, cause=cause, reason=reason, n_tries=dead.n_tries + 1))
 
     def take_back(self, number: int) -> None:
         """Have an event that was set aside wait again."""
@@ -147,14 +162,12 @@ class Backlog:
         """Add what was on disk. Where events came before the disk could be read, its own are put behind them."""
         with self._lock:
             self._lacks.replace(())
-            if events and self._newest == 0:
-                self._continue(events)
-            elif events:
-                self._put_behind(events)
+            latest = max((event.created for event in (*events, *(each.event for each in dead))), default=None)
+            if latest is not None and self._newest == 0:
+                self._continue(events, dead, latest)
+            elif latest is not None:
+                self._put_behind(events, dead, latest)
             self._episodes.take_in(episodes)
-            for each in dead:
-                self._dead.take_in(each)
-                self._newest = max(self._newest, each.event.number)
             self._make_room()
 
     def lose_the_disk(self) -> None:
@@ -170,18 +183,26 @@ class Backlog:
         self._queue.add(Waiting(self._newest, topic, text, kind, created, born))
         self._lacks.came(self._newest)
 
-    def _continue(self, events: list[Waiting]) -> None:
+    def _continue(self, events: Iterable[Waiting], dead: Iterable[Dead], latest: float) -> None:
+        """Take in what was on disk, where nothing has come since. latest: when the newest of it was put."""
         for event in events:
             self._queue.add(event)
-        self._newest = events[-1].number
-        self._created_at_zero = events[-1].created - self._clock()
+            self._newest = max(self._newest, event.number)
+        for each in dead:
+            self._dead.take_in(each)
+            self._newest = max(self._newest, each.event.number)
+        self._created_at_zero = latest - self._clock()
 
-    def _put_behind(self, events: list[Waiting]) -> None:
-        now = self._now()
+    def _put_behind(self, events: list[Waiting], dead: Iterable[Dead], latest: float) -> None:
+        """The same where something has: its numbers are taken."""
+        later = self._now() - latest
         for event in events:
-            age_seconds = events[-1].created - event.created
-            self._append(event.topic, event.text, event.kind, now - age_seconds, None)
+            self._append(event.topic, event.text, event.kind, event.created + later, None)
         self._lacks.replace(event.number for event in events)
+        for each in dead:
+            self._newest += 1
+            event = replace(each.event, number=self._newest, created=each.event.created + later)
+            self._dead.take_in(replace(each, event=event), was=each.event.number)
 
     def _make_room(self) -> None:
         for number in self._queue.make_room(self._now()):

@@ -22,6 +22,7 @@ from edge.voice.link import Link
 from edge.voice.message import Message
 from edge.voice.orders import Orders
 from edge.voice.reckoning import Reckoning
+from edge.voice.second_try import SecondTry
 from edge.voice.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Connection:
         topics: Topics,
         agenda: Agenda,
         blame: Blame,
+        second_try: SecondTry,
         orders: Orders,
         herald: Herald,
         changed: threading.Condition,
@@ -56,7 +58,7 @@ class Connection:
         self._blame = blame
         self._orders = orders
         self._changed = changed
-        self._reckoning = Reckoning(dialect, agenda, blame, orders, herald, changed, delivered)
+        self._reckoning = Reckoning(dialect, agenda, blame, second_try, orders, herald, changed, delivered)
         self._backoff = Backoff(*retry_seconds, broker.client_id)
         self._link: Link | None = None
         self._reason = "not started"
@@ -102,7 +104,7 @@ class Connection:
         while True:
             link = self._connect_and_serve()
             again_at_once = link.greeted and self._dialect.learn(link.answer)
-            unexplained = link.accepted and not link.charges
+            unexplained = link.accepted and not link.charges and not link.explained
             wait_seconds = self._backoff.after(cut_off=unexplained, lived_seconds=link.lived_seconds)
             if self._wait_for_closing(0.0 if again_at_once else wait_seconds):
                 return
@@ -149,6 +151,8 @@ class Connection:
                         return message
                     if link.idle:
                         self._blame.all_said()
+                    if not closing and link.ready(careful=True) and (message := self._agenda.once_more()) is not None:
+                        return message
                 if self._closing_at is not None and (self._said_all(link) or time.monotonic() >= self._closing_at):
                     return None
                 if self._orders.waiting and turn_seconds is None and not closing:
@@ -164,6 +168,7 @@ class Connection:
             link.due_seconds,
             link.flight.settled_in_seconds,
             self._blame.due_seconds,
+            self._agenda.once_more_seconds if link.ready(careful=True) else None,
         )
         seconds = min(each for each in waits if each is not None)
         return None if seconds == math.inf else max(0.0, seconds)

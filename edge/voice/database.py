@@ -16,18 +16,28 @@ from typing import Final
 from edge.voice.backlog import News
 from edge.voice.episodes import Last
 from edge.voice.message import as_json
-from edge.voice.waiting import Dead, Waiting
+from edge.voice.waiting import Cause, Dead, Waiting
 
 APPLICATION_ID: Final = 0x45415231  # "EAR1": tells our database from any other
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 SCHEMA: Final = (
     "CREATE TABLE event "
     "(number INTEGER PRIMARY KEY, topic TEXT NOT NULL, payload TEXT NOT NULL, created REAL NOT NULL)",
     "CREATE TABLE episode (id TEXT PRIMARY KEY, topic TEXT NOT NULL, payload TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE dead (number INTEGER PRIMARY KEY, topic TEXT NOT NULL, payload TEXT NOT NULL, created REAL NOT NULL, "
-    "reason TEXT NOT NULL)",
+    "cause TEXT NOT NULL, reason TEXT NOT NULL, n_tries INTEGER NOT NULL)",
 )
-N_TABLES_OF_VERSION_1: Final = 2
+FROM_OLDER: Final = {
+    1: SCHEMA[2:],
+    2: (
+        "ALTER TABLE dead RENAME TO dead_of_2",
+        *SCHEMA[2:],
+        f"INSERT INTO dead SELECT number, topic, payload, created, '{Cause.HUNG_UP}', reason, 0 FROM dead_of_2",
+        "DROP TABLE dead_of_2",
+    ),
+}
+"""What makes a database of ours out of one of an older version. Why version 2 set an event aside it did not say: the
+worst is taken."""
 
 
 class UnusableError(Exception):
@@ -107,7 +117,7 @@ class Database:
         rows = self._sql.execute("SELECT * FROM episode ORDER BY id")
         episodes = {str(name): (_topic(topic), _text(text)) for name, topic, text in rows}
         rows = self._sql.execute("SELECT * FROM dead ORDER BY number")
-        return events, episodes, [Dead(_event(*row), str(reason)) for *row, reason in rows]
+        return events, episodes, [_dead(*row) for row in rows]
 
     def commit(self, news: News) -> None:
         """Write all of it or nothing. Deletions come first: a number may be given anew."""
@@ -172,8 +182,8 @@ def _write(database: sqlite3.Connection, news: News) -> None:
     for number, dead in news.dead.items():
         database.execute("DELETE FROM dead WHERE number = ?", (number,))
         if dead is not None:
-            row = (number, dead.event.topic, dead.event.text, dead.event.created, dead.reason)
-            database.execute("INSERT INTO dead VALUES (?, ?, ?, ?, ?)", row)
+            row = (number, dead.event.topic, dead.event.text, dead.event.created, dead.cause, dead.reason, dead.n_tries)
+            database.execute("INSERT INTO dead VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def _prepare(database: sqlite3.Connection) -> None:
@@ -183,7 +193,7 @@ def _prepare(database: sqlite3.Connection) -> None:
     ((version,),) = database.execute("PRAGMA user_version").fetchall()
     ((n_tables,),) = database.execute("SELECT count(*) FROM sqlite_schema").fetchall()
     is_new = (application_id, version, n_tables) == (0, 0, 0)
-    is_older = (application_id, version) == (APPLICATION_ID, 1)
+    is_older = application_id == APPLICATION_ID and version in FROM_OLDER
     if not is_new and not is_older and (application_id, version) != (APPLICATION_ID, SCHEMA_VERSION):
         raise UnusableError("it is another program's, or another version's")
     ((whole,),) = database.execute("PRAGMA quick_check(1)").fetchall()
@@ -195,7 +205,7 @@ def _prepare(database: sqlite3.Connection) -> None:
     database.execute("PRAGMA wal_autocheckpoint=0")  # we do it, see Database.checkpoint
     if is_new or is_older:
         database.execute("BEGIN IMMEDIATE")
-        for statement in SCHEMA[N_TABLES_OF_VERSION_1 if is_older else 0 :]:
+        for statement in FROM_OLDER[version] if is_older else SCHEMA:
             database.execute(statement)
         database.execute(f"PRAGMA application_id={APPLICATION_ID}")
         database.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
@@ -208,6 +218,19 @@ def _prepare(database: sqlite3.Connection) -> None:
 def _event(number: object, topic: object, text: object, created: object) -> Waiting:
     payload = _text(text)
     return Waiting(_number(number), _topic(topic), payload, _kind(payload), _seconds(created), None)
+
+
+def _dead(number: object, topic: object, text: object, created: object, *why: object) -> Dead:
+    cause, reason, n_tries = why
+    if (
+        not isinstance(cause, str)
+        or cause not in [*Cause]
+        or not isinstance(reason, str)
+        or not isinstance(n_tries, int)
+        or n_tries < 0
+    ):
+        raise UnusableError(f"it holds what was set aside for {why!r:.80}")
+    return Dead(_event(number, topic, text, created), Cause(cause), reason, n_tries)
 
 
 def _number(value: object) -> int:

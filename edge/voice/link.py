@@ -15,6 +15,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edge.errors import shown
 from edge.voice.broker import Broker, Client
 from edge.voice.dialect import V5, Dialect, Terms, version_name
 from edge.voice.flight import Flight
@@ -32,6 +33,13 @@ FIRST_GREETING_SECONDS: Final = 5.0
 NO_FAULT_OF_OURS: Final = frozenset({0x00, 0x04, 0x89, 0x8B, 0x8D, 0x8E, 0x96, 0x97, 0x98, 0x9C, 0x9D, 0x9F, 0xA0})
 """Reason codes of a DISCONNECT that speak against no message: busy, shutting down, session taken over, moved ...
 https://docs.oasis-open.org/mqtt/mqtt/v5.0/os/mqtt-v5.0-os.html#_Toc3901208"""
+
+
+TAKEN_OVER: Final = 0x8E
+"""Another client has come with our client id."""
+
+MOST_LETTERS: Final = 200
+"""Of what a broker adds to a reason code."""
 
 
 class Ear(Protocol):
@@ -84,6 +92,8 @@ class Link:
         self.terms = Terms()
         self.greeted = False
         self.answer: ReasonCode | None = None
+        self.explained = False
+        """Whether the broker has said why it ended it, and that nobody has taken our place."""
         self.charges: list[Message] = []
         """What was on its way when the broker ended it; empty where it was no message's fault."""
 
@@ -174,7 +184,7 @@ class Link:
     ) -> None:
         self.answer = code
         if code.is_failure:
-            self.end(_refusal(code))
+            self.end(_refusal(code) + _particulars(granted))
             return
         with self._changed:
             self.terms = self._ear.welcomed(granted)
@@ -198,12 +208,13 @@ class Link:
             self._changed.notify_all()
 
     def _on_disconnect(
-        self, client: paho.Client, _data: object, flags: paho.DisconnectFlags, code: ReasonCode, _more: object
+        self, client: paho.Client, _data: object, flags: paho.DisconnectFlags, code: ReasonCode, more: object
     ) -> None:
-        because = "" if str(code) == "Unspecified error" else f": {code}"
+        because = "" if str(code) == "Unspecified error" else f": {code}{_particulars(more)}"
         with self._changed:
             if self.over:
                 return
+            self.explained = flags.is_disconnect_packet_from_server and code.value not in (0x00, TAKEN_OVER)
             poison = client.poison if isinstance(client, Client) else None
             if poison is not None:
                 because = f": {poison}"
@@ -218,6 +229,13 @@ class Link:
 def _forgives(code: ReasonCode, *, said: bool) -> bool:
     """Whether the end of a link speaks against no message. said: by the broker, with a DISCONNECT."""
     return code.value in NO_FAULT_OF_OURS if said else str(code) == "Keep alive timeout"
+
+
+def _particulars(properties: object) -> str:
+    """Return what a broker of version 5 adds to a reason code, for a person."""
+    words = getattr(properties, "ReasonString", None), getattr(properties, "ServerReference", None)
+    told = [words[0] and shown(words[0])[:MOST_LETTERS], words[1] and f"it names {shown(words[1])[:MOST_LETTERS]}"]
+    return "".join(f" ({each})" for each in told if each)
 
 
 def _refusal(code: ReasonCode) -> str:

@@ -8,13 +8,14 @@ import importlib.util
 import logging
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from edge.config import MetricsSettings
 from edge.errors import ConfigError, EarshotError
+from edge.voice.waiting import Cause
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
@@ -105,7 +106,8 @@ class Snapshot:
     outbox_dropped   events given up because too many were waiting
     clips_bytes      what the kept recordings take on disk
     written_bytes    what was written to disk; `written_bytes()`, or None where it is not known
-    dead_letters     events set aside, because the broker hung up at them
+    dead_letters     events set aside, because the broker hung up at them or refused them, by cause (voice/waiting.py)
+    arrived          those that have arrived after all
     left_out         topics on which nothing is said, or heard, because of that
     links_renewed    connections ended because an answer did not come
     commands_on      whether commands are heard, and for how long one may silence a source
@@ -118,7 +120,8 @@ class Snapshot:
     outbox_dropped: int
     clips_bytes: int
     written_bytes: int | None
-    dead_letters: int = 0
+    dead_letters: Mapping[str, int] = field(default_factory=dict)
+    arrived: int = 0
     left_out: int = 0
     links_renewed: int = 0
     commands_on: bool = False
@@ -219,7 +222,11 @@ def _of_the_daemon(now: Snapshot) -> Iterator["Metric"]:
     yield GaugeMetricFamily("earshot_outbox_messages", "Events not acknowledged by the broker.", now.outbox_messages)
     yield CounterMetricFamily("earshot_outbox_dropped", "Events given up: too many were waiting.", now.outbox_dropped)
     yield GaugeMetricFamily("earshot_clips_bytes", "Disk taken by kept recordings.", now.clips_bytes)
-    yield GaugeMetricFamily("earshot_outbox_set_aside", "Events the broker hung up at, kept here.", now.dead_letters)
+    dead = GaugeMetricFamily("earshot_outbox_set_aside", "Events kept here, and why.", labels=["cause"])
+    for cause in Cause:
+        dead.add_metric([cause], now.dead_letters.get(cause, 0))
+    yield dead
+    yield CounterMetricFamily("earshot_outbox_set_aside_arrived", "Events that arrived after all.", now.arrived)
     yield GaugeMetricFamily("earshot_mqtt_left_out", "Topics that the broker hung up at, or refused.", now.left_out)
     yield CounterMetricFamily("earshot_mqtt_links_renewed", "Ended: an answer did not come.", now.links_renewed)
     yield GaugeMetricFamily("earshot_commands_enabled", "Whether mqtt.commands is on.", now.commands_on)

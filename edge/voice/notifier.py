@@ -18,7 +18,7 @@ from edge.voice.backoff import Backoff
 from edge.voice.notice import Notice, of_event, of_picture, of_sensor
 from edge.voice.outbox import Outbox
 from edge.voice.phrases import say
-from edge.voice.waiting import Waiting
+from edge.voice.waiting import Cause, Waiting
 from edge.voice.webhook import Answer, Webhook
 from edge.voice.worth_telling import WorthTelling
 
@@ -67,7 +67,7 @@ class Notifier:
         return {
             "queued": len(self._outbox),
             "dropped": self._outbox.dropped,
-            "dead_letters": self._outbox.n_dead,
+            "dead_letters": len(self._outbox.dead),
             "reason": self._reason,
         }
 
@@ -144,7 +144,7 @@ class Notifier:
             self._told_one = True
         elif answer.hopeless:
             log.error("notify: %s: a message is set aside: %s", self._webhook, answer.reason)
-            self._outbox.set_aside_event(waiting.number, answer.reason)
+            self._outbox.set_aside_event(waiting.number, Cause.REFUSED, answer.reason)
         elif answer.reason != self._reason:
             log.warning("notify: %s: %s", self._webhook, answer.reason)
         if answer.reason is None and self._reason is not None:

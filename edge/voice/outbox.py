@@ -10,7 +10,8 @@ not waited for until it lies on the card (WAL, synchronous=NORMAL): a power cut 
 never the database. What opens or closes an episode is asked on to the card within `GATHER_SECONDS`, by `flush`, if the
 broker has not acknowledged it until then.
 
-An event at which the broker hangs up is set aside: it waits no longer, and is kept in the database all the same.
+An event at which the broker hangs up is set aside: it waits no longer, and is kept in the database all the same, to be
+said once more (edge/voice/second_try.py). There it stays until it is taken: a kill finds it where it was.
 
 Acknowledged events are deleted together, with the next event or after `GATHER_SECONDS`: an SD card wears by each write.
 After a kill they may so be sent again, with the same id, kind and time.
@@ -35,7 +36,7 @@ from edge.voice.episodes import Orphan
 from edge.voice.message import Payload
 from edge.voice.scribe import OPEN_SECONDS, PATIENCE_SECONDS, Scribe
 from edge.voice.shadow import GATHER_SECONDS, Reminder, Shadow
-from edge.voice.waiting import Waiting
+from edge.voice.waiting import Cause, Dead, Waiting
 
 log = logging.getLogger(__name__)
 
@@ -83,13 +84,13 @@ class Outbox:
 
     @property
     def dropped(self) -> int:
-        """Events given up since the start, because too many, too large or too old ones waited."""
+        """Events given up since the start, because too many, too large or too old ones waited or were set aside."""
         return self._backlog.dropped
 
     @property
-    def n_dead(self) -> int:
-        """Events that were set aside, those of earlier runs included."""
-        return self._backlog.n_dead
+    def dead(self) -> tuple[Dead, ...]:
+        """Events that are set aside, those of earlier runs included, the longest first."""
+        return self._backlog.dead
 
     @property
     def on_disk(self) -> bool:
@@ -146,13 +147,22 @@ class Outbox:
         """Return for how long an event has waited, of running time."""
         return self._backlog.age_seconds(event)
 
+    def is_too_old(self, event: Waiting) -> bool:
+        """Whether an event may wait no longer, by the settings' days."""
+        return self._backlog.is_too_old(event)
+
     def remove(self, number: int) -> None:
-        """Forget an event that was acknowledged; one that was dropped before is nothing."""
+        """Forget an event that was acknowledged, set aside or not; one that was dropped before is nothing."""
         self._remind(news=self._backlog.remove(number))
 
-    def set_aside_event(self, number: int, reason: str) -> None:
-        """Have an event wait no longer, and keep it with the reason why it is not said."""
-        self._backlog.set_aside(number, reason)
+    def set_aside_event(self, number: int, cause: Cause, reason: str) -> None:
+        """Have an event wait no longer, and keep it with the reason, for a person, why it is not said."""
+        self._backlog.set_aside(number, cause, reason)
+        self._remind(news=True)
+
+    def tried_in_vain(self, number: int, cause: Cause, reason: str) -> None:
+        """Take note of what became of an event that is set aside and was said once more."""
+        self._backlog.tried_in_vain(number, cause, reason)
         self._remind(news=True)
 
     def take_back(self, number: int) -> None:

@@ -41,6 +41,7 @@ from edge.voice.message import Payload, as_json
 from edge.voice.orders import OnCommand, Orders
 from edge.voice.outbox import Outbox
 from edge.voice.retained import Retained, Worth
+from edge.voice.second_try import SecondTry
 from edge.voice.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -86,18 +87,20 @@ class Publisher:
         commanded = on_command if settings.commands == "on" else None
         self._orders = Orders(topics, commanded, self._changed, most_minutes=settings.largest_shelve_minutes)
         self._outbox = Outbox(settings.outbox, state_path, written=self._wake)
-        self._blame = Blame(self._outbox, self._changed)
+        self._second_try = SecondTry(self._outbox, self._changed)
+        self._blame = Blame(self._outbox, self._second_try, self._changed)
         announced = Discovery(settings, topics, node, pictures=pictures) if settings.discovery_prefix else None
         self._herald = Herald(announced, topics.sources, self._retained, notebook)
         wishes = [topics.commands if self._orders.wanted else None, self._herald.birth_topic]
         heard = tuple(topic for topic in wishes if topic is not None)
-        self._agenda = Agenda(topics, self._retained, self._orders, self._outbox, self._blame, heard)
+        self._agenda = Agenda(topics, self._retained, self._orders, self._outbox, self._blame, self._second_try, heard)
         self._connection = Connection(
             broker,
             Dialect(settings),
             topics,
             self._agenda,
             self._blame,
+            self._second_try,
             self._orders,
             self._herald,
             self._changed,
@@ -146,7 +149,7 @@ class Publisher:
             "largest_shelve_minutes": self._orders.most_minutes,
             "protocol": self._connection.protocol,
             "links_renewed": self._connection.renewed,
-            "dead_letters": self._outbox.n_dead,
+            **self._second_try.figures,
             "left_out": self._blame.left_out,
         }
 

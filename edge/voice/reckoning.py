@@ -15,6 +15,8 @@ from edge.voice.herald import Herald
 from edge.voice.link import Link
 from edge.voice.message import Message
 from edge.voice.orders import Orders
+from edge.voice.second_try import SecondTry
+from edge.voice.waiting import Cause
 
 TRUST_SECONDS: Final = 300.0
 """A link that lived so long with a subscription has not been harmed by it."""
@@ -31,6 +33,7 @@ class Reckoning:
         dialect: Dialect,
         agenda: Agenda,
         blame: Blame,
+        second_try: SecondTry,
         orders: Orders,
         herald: Herald,
         changed: threading.Condition,
@@ -40,6 +43,7 @@ class Reckoning:
         self._dialect = dialect
         self._agenda = agenda
         self._blame = blame
+        self._second_try = second_try
         self._orders = orders
         self._herald = herald
         self._changed = changed
@@ -60,9 +64,12 @@ class Reckoning:
         """See Ear."""
         self._agenda.answered(message, taken=refusal is None)
         if refusal is not None:
-            self._blame.refused(message, str(refusal), only_this=refusal.value in ONLY_THIS_MESSAGE)
+            only_this = refusal.value in ONLY_THIS_MESSAGE
+            if not self._second_try.refused(message, f"refused by the broker: {refusal}") or not only_this:
+                self._blame.refused(message, str(refusal), only_this=only_this)
             return
         self._blame.acknowledged(message)
+        self._second_try.acknowledged(message)
         if message.number is not None:
             self._delivered(message.number)
 
@@ -83,9 +90,15 @@ class Reckoning:
 
     def charge(self, link: Link, reason: str) -> None:
         """Lay the end of a link to what was on its way."""
+        reason = f"the broker hung up at it ({reason})"
         with self._changed:
-            if link.charges:
-                self._blame.charge(link.charges, f"the broker hung up at it ({reason})")
+            charges = link.charges
+            if self._second_try.cost(Cause.HUNG_UP, reason):
+                charges = [message for message in charges if message.hears]  # by poison that came to us
+            elif link.accepted and not charges:
+                self._blame.unexplained(link.lived_seconds)
+            if charges:
+                self._blame.charge(charges, reason)
                 self._weighed = False
 
     def overdue(self, link: Link) -> str | None:
@@ -97,6 +110,8 @@ class Reckoning:
             return None
         message, others_came = overdue
         self._renewed += 1
-        if others_came:
+        if self._second_try.cost(Cause.UNANSWERED, "it was not acknowledged in time"):
+            pass
+        elif others_came:
             self._blame.ignored(message, "the broker acknowledges others, and not this")
         return f"no acknowledgement of {message.topic} in time: the connection is made anew"

@@ -4,6 +4,7 @@ import json
 import logging
 from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from edge.config import OutboxSettings
@@ -42,12 +43,27 @@ class Waiting:
         return len(self.topic) + len(self.text)  # both are ASCII
 
 
+class Cause(StrEnum):
+    """Why an event waits no longer."""
+
+    TOO_LARGE = "too_large"
+    """It is more than the broker has said that it takes, or `mqtt.max_packet_bytes`: it was not said."""
+    REFUSED = "refused"
+    """The answer was a no that means this one, and the connection went on."""
+    HUNG_UP = "hung_up"
+    """It cost the connection."""
+    UNANSWERED = "unanswered"
+    """It was not acknowledged, while others after it were."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """An event that is said no more, and why."""
+    """An event that was set aside, and why. reason: for a person; n_tries: how often it was said once more, in vain."""
 
     event: Waiting
+    cause: Cause
     reason: str
+    n_tries: int = 0
 
 
 class Queue:
@@ -102,13 +118,17 @@ class Queue:
         self._updates.pop(number, None)
         return True
 
+    def is_too_old(self, event: Waiting, now: float) -> bool:
+        """Whether an event may wait no longer."""
+        return now - event.created > DAY_SECONDS * self._most.max_days
+
     def make_room(self, now: float) -> list[int]:
         """Drop the too old, then the oldest `updated`, then the oldest: what opens or closes is worth more.
 
         Returns the numbers of what was dropped.
         """
         dropped, most = [], self._most
-        while self._numbers and now - self._events[self._numbers[0]].created > DAY_SECONDS * most.max_days:
+        while self._numbers and self.is_too_old(self._events[self._numbers[0]], now):
             dropped.append(self._drop(self._numbers[0]))
         while len(self._events) > most.max_events or self._n_bytes > 1e6 * most.max_megabytes:
             dropped.append(self._drop(next(iter(self._updates), self._numbers[0])))

@@ -143,6 +143,16 @@ class Mosquitto:
         assert self._process is not None
         self._process.wait()
 
+    def say_otherwise(self, line: str, other: str) -> None:
+        """Have its configuration say something else, from the next `start` or `reload` on."""
+        lines = self._config_file.read_text().splitlines()
+        lines[lines.index(line)] = other
+        self._config_file.write_text("\n".join(lines) + "\n")
+
+    def reload(self) -> None:
+        """Have it read its configuration and its access list anew."""
+        self._signal(signal.SIGHUP)
+
     def freeze(self) -> None:
         """Let it hang: connections stay open, new ones are taken by the kernel, nothing is answered."""
         self._signal(signal.SIGSTOP)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.voice import link
+from edge.voice import blame, link
 from edge.voice.orders import OnCommand
 from edge.voice.publisher import Publisher
 from tests.real.aedes import Aedes
@@ -209,3 +209,59 @@ def test_over_websockets(which: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
             wait_until(lambda: listener.payloads(f"{PUMP}/spectrogram"), "a large one, too")
             publisher.close()
         listener.wait_for(STATUS, "offline")
+
+
+# --- What was set aside arrives where the broker was mended ---
+
+
+@pytest.mark.parametrize("which", ["mosquitto 5", "mosquitto 3.1.1"])
+def test_an_event_that_was_too_large_arrives_once_where_the_broker_takes_larger_ones(
+    which: str, tmp_path: Path
+) -> None:
+    """In version 5 Mosquitto says what it takes; in 3.1.1 it hangs up, and a new start of ours tries once more."""
+    numbers = list(range(9))
+    with running(which, tmp_path, largest=4_000) as broker, Listener(broker) as listener:
+        assert isinstance(broker, Mosquitto)
+        with speaking(which, broker, state_path=tmp_path / "state") as publisher:
+            for number in numbers:
+                publisher.event("pump", {**event(number), **({"text": "x" * 5_000} if number == 3 else {})})
+            wait_delivered(publisher)
+            cause = "too_large" if which == "mosquitto 5" else "hung_up"
+            assert publisher.figures["dead_letter_causes"] == {cause: 1}
+            wait_until(lambda: len(ids(listener)) == 8, "the others are heard")
+
+            broker.stop()
+            broker.say_otherwise("max_packet_size 4000", "max_packet_size 20000")
+            if which == "mosquitto 3.1.1":
+                publisher.close()
+            broker.start()
+            if which == "mosquitto 5":
+                wait_until(lambda: publisher.figures["dead_letters_arrived"] == 1, "it arrives")
+        with speaking(which, broker, state_path=tmp_path / "state") as another:
+            wait_until(lambda: not another.figures["dead_letters"], "it has arrived")
+            assert another.figures["dead_letters_arrived"] == (0 if which == "mosquitto 5" else 1)
+        wait_until(lambda: len(ids(listener)) == 9, "every event is heard")
+        said = [json.loads(each) for each in listener.payloads(f"{PUMP}/event")]
+        said = [each["id"] for each in said if each["kind"] == "opened"]  # and not the `closed` of the second start
+        assert said.count("episode-3") == 1
+        if which == "mosquitto 5":  # else what was on its way with it is said twice
+            assert sorted(said) == [f"episode-{number}" for number in numbers]
+
+
+def test_events_arrive_when_the_access_list_is_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the topic that is refused there, with a reason (MQTT 5): none of its events is set aside."""
+    monkeypatch.setattr(blame, "REFUSED_SECONDS", 0.5)
+    with (
+        running("mosquitto 5", tmp_path, forbidden="event") as broker,
+        Listener(broker) as listener,
+        speaking("mosquitto 5", broker, state_path=tmp_path / "state") as publisher,
+    ):
+        for number in range(5):
+            publisher.event("pump", event(number))
+        wait_until(lambda: publisher.figures["left_out"], "the topic is left out")
+        assert isinstance(broker, Mosquitto)
+        (tmp_path / "acl").write_text("topic readwrite #\n")
+        broker.reload()
+        wait_delivered(publisher)
+        wait_until(lambda: len(ids(listener)) == 5, "every event is heard")
+        assert (ids(listener), publisher.figures["dead_letters"]) == (list(range(5)), 0)

@@ -36,9 +36,10 @@ from edge.config import MqttSettings, OutboxSettings
 from edge.voice.publisher import Publisher
 from tests.test_publisher import EVENT
 
-def make_events(seed, port, folder):
+def make_events(seed, port, folder, protocol, large):
     chance = random.Random(seed)
-    settings = MqttSettings(host="127.0.0.1", port=port, client_id="daemon", outbox=OutboxSettings(max_events=100_000))
+    box = OutboxSettings(max_events=100_000)
+    settings = MqttSettings(host="127.0.0.1", port=port, client_id="daemon", protocol=protocol, outbox=box)
     publisher = Publisher(settings, node="hall", sources=["pump"], state_path=folder, retry_seconds=(0.05, 0.2))
     publisher.start()
     for number in range(1_000_000):
@@ -46,17 +47,19 @@ def make_events(seed, port, folder):
             time_ = f"2026-11-23T{time.time_ns()}"
             id_ = f"{seed}-{number}"
             reason = {"reason": "recovered"} if kind == "closed" else {}
+            if number % 4 == 1:
+                reason["text"] = "x" * large
             os.write(1, f"try {id_} {kind} {time_}\\n".encode())
             publisher.event("pump", {**EVENT, "id": id_, "kind": kind, "time": time_, **reason})
             os.write(1, f"put {id_} {kind} {time_}\\n".encode())
             time.sleep(chance.choice([0, 0.001, 0.005]))
 
 for line in sys.stdin:
-    seed, port, folder = line.split()
+    seed, port, folder, protocol, large = line.split()
     pid = os.fork()
     if pid == 0:
         try:
-            make_events(int(seed), int(port), Path(folder))
+            make_events(int(seed), int(port), Path(folder), protocol, int(large))
         finally:
             os._exit(1)
     os.write(1, f"pid {pid}\\n".encode())
@@ -83,10 +86,15 @@ class Nursery:
         self._process.stdin.close()
         self._process.wait(20)
 
-    def run_and_kill(self, seed: int, port: int, folder: Path, seconds: float) -> list[str]:
-        """Let one live for so many seconds from its first event on; return what it has said."""
+    def run_and_kill(
+        self, seed: int, port: int, folder: Path, seconds: float, *, protocol: str = "auto", large: int = 0
+    ) -> list[str]:
+        """Let one live for so many seconds from its first event on; return what it has said.
+
+        large: bytes that some events have besides.
+        """
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{seed} {port} {folder}\n".encode())
+        self._process.stdin.write(f"{seed} {port} {folder} {protocol} {large}\n".encode())
         self._process.stdin.flush()
         said: list[str] = []
         pid, kill_at = 0, None
@@ -158,6 +166,40 @@ def test_no_event_that_was_put_is_lost_to_a_kill(nursery: Nursery, tmp_path: Pat
     last_time = {each.split()[0]: each.split()[2] for each in heard}
     names = [each.split()[0] for each in interrupted]
     assert interrupted == [f"{name} closed {last_time[name]}" for name in names]
+
+
+@pytest.mark.parametrize("protocol", ["auto", "3.1.1"])
+def test_no_event_that_was_set_aside_is_lost_to_a_kill(protocol: str, nursery: Nursery, tmp_path: Path) -> None:
+    """The same, between a broker that does not take all and one that does: set aside, said once more, killed."""
+    chance = random.Random(1)
+    folder = tmp_path / "state"
+    put: list[str] = []
+    (tmp_path / "one").mkdir()
+    (tmp_path / "other").mkdir()
+    with (
+        Mosquitto(tmp_path / "one", more=["max_packet_size 3000"]) as strict,
+        Mosquitto(tmp_path / "other") as lenient,
+        Listener(strict) as listener,
+        Listener(lenient) as other,
+    ):
+        for seed in range(10 * SOAK):
+            port = chance.choice([strict, strict, lenient]).port
+            seconds = chance.uniform(0, 0.4)
+            said = nursery.run_and_kill(seed, port, folder, seconds, protocol=protocol, large=4000)
+            put += [line[4:] for line in said if line.startswith("put ")]
+        settings = MqttSettings(host=lenient.host, port=lenient.port, client_id="daemon")
+        last = Publisher(settings, node="hall", sources=["pump"], state_path=folder)
+        last.start()
+        wait_until(lambda: last.connected and last.queued == last.figures["dead_letters"] == 0, "all are acknowledged")
+        last.event("pump", {**EVENT, "id": "last", "kind": "closed", "reason": "recovered"})
+        wait_until(lambda: '"last"' in str(other.last(TOPIC)), "the last one is heard")
+        assert (last.dropped, last.figures["set_aside"]) == (0, 0)
+        n_arrived = last.figures["dead_letters_arrived"]
+        last.close()
+        heard = {key(json.loads(text)) for each in (listener, other) for text in each.payloads(TOPIC)}
+    print(f"{10 * SOAK} kills: {len(put)} put, {len(heard)} heard, {n_arrived} set aside at the end, and arrived")
+    assert len(put) > 10 * SOAK
+    assert set(put) <= heard
 
 
 def key(payload: dict[str, str]) -> str:
