@@ -14,7 +14,7 @@ from typing import Final
 
 from edge.config import Config, SourceSettings
 from edge.daemon.enrolling import Enrolment, conditions_of
-from edge.daemon.hindsight import Normal, in_stretch, learn
+from edge.daemon.hindsight import Normal, in_stretch, learn, normal_episodes
 from edge.daemon.in_force import IN_PLACE_OF, learnt_path
 from edge.daemon.listener import Listener
 from edge.daemon.opening import pickup_of
@@ -115,9 +115,7 @@ class School:
         settings, state, base = self._settings(source), self._state(), self._in_force[source]
         with self._asking:
             self._expect_none(source)
-            normal = self._remembered(source, stretch, base) if stretch else called_normal(state, source, base)
-            if not normal:
-                raise EarshotError(f"{source}: no episode was called normal since: expected one, of this network")
+            normal = self._remembered(source, stretch, base) if stretch else normal_episodes(state, source, base)
             promise = Promise(base.card.false_alarm_rate, base.card.false_alarms_per_week, self._config.event)
             notes = {IN_PLACE_OF: self._configured[settings.detector].sha256}
 
