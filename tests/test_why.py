@@ -78,6 +78,22 @@ def test_the_line_of_a_shaft_is_told_though_no_band_has_moved() -> None:
     assert found.hz_lo == found.hz_hi == pytest.approx(29.2, abs=0.3)
 
 
+def test_what_rumbles_now_and_then_is_no_shaft() -> None:
+    gusts = 0.02 * np.clip(np.sin(2 * np.pi * T / 3), 0, None) ** 8 * np.sin(2 * np.pi * 14 * T)
+    past = portrait(rumbling(1).astype(np.float32), FRONTEND)
+    usual = Usual(past.level, HABIT, past)
+    assert why(rumbling(2) + 0.01 * np.sin(2 * np.pi * 14 * T), usual).kind == "tone"
+    assert why(rumbling(2) + gusts, usual).kind == "unknown"
+
+
+def test_the_past_holds_the_loudest_that_a_shaft_was(usual: Usual) -> None:
+    past = usual.past
+    assert past is not None
+    louder = replace(past, shaft=past.shaft + 8)
+    after = past.joined(past.joined(louder, 2), 3)
+    assert np.allclose(after.shaft, past.shaft + 7)
+
+
 def test_a_line_that_was_always_there_is_none(quiet: NDArray[np.float32], usual: Usual) -> None:
     assert why(quiet, usual).kind == "unknown"
 

@@ -47,6 +47,9 @@ RATES_HZ: Final = (0.4, 200.0)
 REMEMBERED: Final = 8
 """Portraits that make up the past."""
 
+FORGOTTEN_DB: Final = 0.5
+"""How much less each further portrait makes of the loudest that a shaft was: gusts and other machines come again."""
+
 
 @dataclass(frozen=True)
 class Portrait:
@@ -54,7 +57,8 @@ class Portrait:
 
     level     (M,), `band_levels` of the mel bands, dB; spread: (M,), deviation of each over time, dB
     lines     (4097,), mean power at each multiple of 1.95 Hz, dB
-    shaft     (L,), mean power about each multiple of 0.49 Hz up to 216 Hz, dB: three neighbours each, which hold a line
+    shaft     (L,), mean power about each multiple of 0.49 Hz up to 216 Hz, dB: three neighbours, which hold a line; of
+              several portraits the loudest; unrest: (L,), deviation of each over time, dB
     pulse     (8, R), how deep the envelope of each part swings at each rate, 0 to about 2; `rates_hz` are the rates
     peaks     (8,), kurtosis of each envelope: about 3 of noise, tens of blows
     """
@@ -63,6 +67,7 @@ class Portrait:
     spread: FloatArray
     lines: FloatArray
     shaft: FloatArray
+    unrest: FloatArray
     pulse: FloatArray
     peaks: FloatArray
     rates_hz: FloatArray
@@ -73,7 +78,8 @@ class Portrait:
             return self
         share = np.float32(1 / min(n, REMEMBERED))
         both = ((each.name, getattr(before, each.name), getattr(self, each.name)) for each in fields(self))
-        return Portrait(**{name: (1 - share) * old + share * new for name, old, new in both})
+        mean = {name: (1 - share) * old + share * new for name, old, new in both}
+        return Portrait(**{**mean, "shaft": np.maximum(self.shaft, before.shaft - FORGOTTEN_DB)})
 
 
 def portrait(samples: Samples, frontend: Frontend) -> Portrait:
@@ -84,21 +90,23 @@ def portrait(samples: Samples, frontend: Frontend) -> Portrait:
         raise ValueError(f"{samples.size} samples: expected at least {rate_hz}")
     bands = band_statistics(frontend(samples))
     pulse, peaks, rates_hz = _pulse(samples, rate_hz)
-    lines = _decibels(_power(samples, LINE_SAMPLES, LINE_SAMPLES // 2))
-    return Portrait(band_levels(bands), bands[1], lines, _shaft(samples, rate_hz), pulse, peaks, rates_hz)
+    lines = _decibels(_power(samples, LINE_SAMPLES, LINE_SAMPLES // 2).mean(axis=0))
+    return Portrait(band_levels(bands), bands[1], lines, *_shaft(samples, rate_hz), pulse, peaks, rates_hz)
 
 
-def _shaft(samples: Samples, rate_hz: int) -> FloatArray:
+def _shaft(samples: Samples, rate_hz: int) -> tuple[FloatArray, FloatArray]:
     n = round(SHAFT_HZ[1] * SHAFT_SAMPLES / rate_hz) + BESIDE + 1
-    power = _power(samples, SHAFT_SAMPLES, SHAFT_SAMPLES // 4)[: n + 1]
-    return _decibels(_around(power, 1).sum(axis=1))[:n]
+    power = _power(samples, SHAFT_SAMPLES, SHAFT_SAMPLES // 4)[:, : n + 1]
+    power[:, 1:-1] = power[:, :-2] + power[:, 1:-1] + power[:, 2:]
+    power = power[:, :n]
+    return _decibels(power.mean(axis=0)), _decibels(power).std(axis=0)
 
 
 def _power(samples: Samples, length: int, hop: int) -> FloatArray:
-    """Return the mean power of frames that long at each of their frequencies, (length // 2 + 1,)."""
+    """Return the power of each of n frames that long at each of their frequencies, (n, length // 2 + 1)."""
     frames = _cut(samples, min(length, samples.size), hop)
     spectrum = np.fft.rfft(frames * np.hanning(frames.shape[1]).astype(np.float32), length)
-    return np.asarray((np.square(spectrum.real) + np.square(spectrum.imag)).mean(axis=0), np.float32)
+    return np.asarray(np.square(spectrum.real) + np.square(spectrum.imag), np.float32)
 
 
 def _decibels(power: FloatArray) -> FloatArray:
@@ -183,6 +191,8 @@ SHAFT_DB: Final = 15.0
 """By how much the line of a shaft has to stand out and to have grown, both together: chance seldom does both."""
 SHAFT_DRIFT: Final = 0.05
 """By what part of its speed a shaft may have become faster or slower, as under load."""
+SHAFT_UNREST_DB: Final = 2.5
+"""What turns is steadier than this over the seconds of a portrait; wind, rumble and what only passes by are not."""
 
 SAME_HZ: Final = 2.0
 """A line no farther away is the one that was there."""
@@ -260,7 +270,7 @@ def cause_of(now: Portrait, usual: Usual, frontend: Frontend) -> Cause:
     if place.stop - place.start <= NARROW_BANDS and _share_of(own, where, now, past) >= MOSTLY:
         line = turns if turns is not None and abs(turns.hz - own[0].hz) <= SAME_HZ else own[0]
         return _tone(line, float(delta[place].max()), rate if rate is not None and rate <= SLOW_PER_SECOND else None)
-    if turns is not None and turns.grown_db > delta[place].max():
+    if turns is not None and turns.new is False and turns.grown_db > delta[place].max():
         return _tone(turns)
     if rate is not None:
         swells = louder <= SWELLS_DB and _swells(swings, where, now, past)
@@ -269,11 +279,12 @@ def cause_of(now: Portrait, usual: Usual, frontend: Frontend) -> Cause:
     if every_hz is not None:
         return Cause("impacts", *where, louder, every_hz)
     fills = tonal < PARTLY and np.count_nonzero(noise[place]) >= WIDE_BANDS
-    if fills and not _is_steady(now, where):
-        return Cause("impacts", *where, louder) if louder >= DROWNS_DB else Cause("unknown", *whole, 0.0)
-    if fills if past is not None else _is_wide(where):
+    is_steady = _is_steady(now, where)
+    if fills and not is_steady and louder >= DROWNS_DB:
+        return Cause("impacts", *where, louder)
+    if (fills and is_steady) if past is not None else _is_wide(where):
         return Cause("broadband", *where, louder)
-    return Cause("unknown", *whole, 0.0)
+    return Cause("unknown", *whole, 0.0) if turns is None else _tone(turns)
 
 
 def _risen_floor(now: Portrait, past: Portrait | None, edges: NDArray[np.float64]) -> FloatArray:
@@ -378,8 +389,10 @@ def _line_of_a_shaft(now: Portrait, past: Portrait | None) -> _Line | None:
     """Return the line of a shaft that has grown most, however little its band has; None if none has."""
     if past is None:
         return None
-    found = _grown_lines(now.shaft, past.shaft, PARTS_HZ[-1] / (SHAFT_SAMPLES // 2), *SHAFT_HZ, SHAFT_DRIFT)
+    step_hz = PARTS_HZ[-1] / (SHAFT_SAMPLES // 2)
+    found = _grown_lines(now.shaft, past.shaft, step_hz, *SHAFT_HZ, SHAFT_DRIFT)
     clear = [line for line in found if line.stands_out + line.grown_db > SHAFT_DB]
+    clear = [line for line in clear if now.unrest[round(line.hz / step_hz)] < SHAFT_UNREST_DB]
     return max(clear, key=lambda line: line.grown_db, default=None)
 
 
