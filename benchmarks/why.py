@@ -5,7 +5,8 @@
 Each machine is enrolled on DETECTOR from its normal clips. Then it is heard, ten seconds normal and seventeen faulty:
 whether that alarms is the judge's own verdict on the faulty part, and the cause that of its newest seconds beside the
 normal ones. The faults are the simulator's own at three severities, and sounds laid over the healthy machine at two
-or three strengths. The constants of edge/judge/why.py were set on seeds 101 to 115; report others.
+or three strengths. The constants of edge/judge/why.py were set on seeds 101 to 116, 202 to 209 and
+301 to 327; report others.
 
     right    the kind that was made, in a place that rose at least half as much as the place, as wide, that rose most
     unknown  it said that it cannot tell

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from shutil import rmtree
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from edge.config import EventSettings, load
 from edge.daemon.enrolling import Enrolment
 from edge.daemon.happening import Moment
 from edge.daemon.in_force import learnt_detectors
+from edge.daemon.proposal import Proposal
 from edge.daemon.recorder import LIST_FOLDER, NUMBERS_FOLDER, EpisodeRecorder, called_normal
 from edge.daemon.school import School
 from edge.daemon.teaching import Teaching
@@ -285,8 +287,9 @@ class Class:
             f"state_directory: state\nsources: [{{name: fan, type: stdin, detector: {DEMO / 'detector'}}}]\n"
         )
         self.config, self.configured, self.reloads = load(path), {DEMO / "detector": BASE}, list[str]()
+        self.folder = folder / "state"
         self.listener = SimpleNamespace(name="fan", overhear=None)
-        self.history = History(self.config.memory, folder / "state" / "history", min_free_megabytes=0)
+        self.history = History(self.config.memory, self.folder / "history", min_free_megabytes=0)
         self.school = School(
             self.config,
             self.configured,
@@ -299,6 +302,13 @@ class Class:
     def learnt(self, configured: Detector = BASE) -> Mapping[str, Detector]:
         known = {DEMO / "detector": configured}
         return learnt_detectors(self.config, known, lambda paths: {path: detectors.read(path) for path in paths})
+
+    @staticmethod
+    def wait_for_a_proposal(proposal: Proposal) -> dict[str, Any]:
+        wait_for(lambda: proposal.progress()["stage"] != "learning")
+        told = proposal.progress()
+        assert told["stage"] == "learnt", told
+        return cast("dict[str, Any]", told["result"])
 
     def hear(self, sound: Samples) -> None:
         """Live sound comes no faster than it is worked on."""
@@ -400,6 +410,65 @@ def test_a_night_that_was_normal_is_learnt_beside_what_is_known_and_a_fault_is_n
     taught = own.learnt()["fan"]
     assert is_heard(taught, 8, 0.6)
     assert is_heard(taught, 2, 0.9)
+
+
+@pytest.mark.parametrize("end", ["a reload", "a power cut", "a power cut that tears what was proposed"])
+def test_what_waits_to_be_accepted_outlives(end: str, tmp_path: Path) -> None:
+    first = Class(tmp_path)
+    first.remember(machine(6, seed=1))
+    before = first.wait_for_a_proposal(first.school.relearn("fan", (1e9 - 1, 1e9 + 3600)))
+    wait_for(lambda: "made" in (Notes(first.folder / "learning").read("fan") or {}))
+    proposed = first.folder / "detectors" / "fan.proposed"
+    made = (proposed / "detector.json").read_bytes()
+    if end == "a reload":
+        first.school.close()
+    if "tears" in end:
+        (proposed / "scorer.npz").write_bytes(b"")
+    else:
+        rmtree(first.folder / "history")  # it is not made anew: a person has looked at this one
+
+    second = Class(tmp_path)
+    second.school.resume()
+    proposal = second.school.proposal("fan")
+    assert proposal is not None
+    assert second.wait_for_a_proposal(proposal) == before
+    assert "tears" in end or (proposed / "detector.json").read_bytes() == made
+    second.school.tell("fan", "accept")
+    assert is_heard(second.learnt()["fan"], 2, 0.9)
+    assert second.reloads == ["anew"]
+    second.school.close()
+
+    third = Class(tmp_path, in_force=second.learnt()["fan"])
+    third.school.resume()
+    assert third.school.proposal("fan") is None
+
+
+@pytest.mark.parametrize("word", ["stop", "discard"])
+def test_what_a_person_has_put_aside_is_not_proposed_again(word: str, tmp_path: Path) -> None:
+    first = Class(tmp_path)
+    first.remember(machine(6, seed=1))
+    first.wait_for_a_proposal(first.school.relearn("fan", (1e9 - 1, 1e9 + 3600)))
+    first.school.tell("fan", word)
+    first.school.close()
+    second = Class(tmp_path)
+    second.school.resume()
+    assert second.school.proposal("fan") is None
+
+
+def test_what_was_proposed_on_another_detector_is_learnt_anew_on_the_one_in_force(
+    pump: Detector, tmp_path: Path
+) -> None:
+    first = Class(tmp_path)
+    first.remember(machine(6, seed=1))
+    first.wait_for_a_proposal(first.school.relearn("fan", (1e9 - 1, 1e9 + 3600)))
+    first.school.close()
+    second = Class(tmp_path, in_force=pump)  # another one was put there by hand
+    second.school.resume()
+    proposal = second.school.proposal("fan")
+    assert proposal is not None
+    result = second.wait_for_a_proposal(proposal)
+    assert result["name"] == pump.card.name
+    assert len(result["conditions"]) == 2
 
 
 def test_a_machine_that_nobody_has_taught_is_learnt_from_what_is_remembered_alone(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Why it sounds wrong: what physics promises of tones, blows, noise and level; and the sentence a person would say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -42,9 +44,54 @@ def why(sound: NDArray[np.float64] | NDArray[np.float32], usual: Usual) -> Cause
 @pytest.mark.parametrize("hz", [180.0, 740.0, 3100.0, 6600.0])
 def test_a_line_is_a_tone_at_its_frequency(hz: float, quiet: NDArray[np.float32], usual: Usual) -> None:
     found = why(quiet + 0.02 * np.sin(2 * np.pi * hz * T), usual)
-    assert (found.kind, found.per_second) == ("tone", None)
+    assert (found.kind, found.per_second, found.new) == ("tone", None, True)
     assert found.hz_lo == found.hz_hi == pytest.approx(hz, abs=1.5)
     assert found.delta_db > 6
+
+
+def rumbling(seed: int) -> NDArray[np.float64]:
+    """Noise, much of it where shafts have their lines."""
+    rng = np.random.default_rng(seed)
+    return band_of(rng.normal(0, 0.1, N), Place("hiss", 5, 190), RATE_HZ) + rng.normal(0, 10 ** (NOISE_DB / 20), N)
+
+
+@pytest.mark.parametrize(("hz", "rise_db"), [(24.7, 6.0), (29.2, 9.0), (112.0, 6.0)])
+def test_the_line_of_a_shaft_that_has_grown_is_no_new_one(hz: float, rise_db: float) -> None:
+    turning = 0.01 * np.sin(2 * np.pi * hz * T)
+    past = portrait((rumbling(1) + turning).astype(np.float32), FRONTEND)
+    usual = Usual(past.level, HABIT, past)
+    found = why(rumbling(2) + 10 ** (rise_db / 20) * turning, usual)
+    assert (found.kind, found.per_second, found.new) == ("tone", None, False)
+    assert found.hz_lo == found.hz_hi == pytest.approx(hz, abs=0.3)
+    assert found.delta_db == pytest.approx(rise_db, abs=1)  # of the line; its band rises by half of that
+    assert why(rumbling(2) + turning, usual).kind == "unknown"
+
+
+def test_the_line_of_a_shaft_is_told_though_no_band_has_moved() -> None:
+    turning = 0.002 * np.sin(2 * np.pi * 29.2 * T)
+    past, now = (
+        portrait((rumbling(seed) + gain * turning).astype(np.float32), FRONTEND) for seed, gain in ((1, 1.0), (2, 3.5))
+    )
+    assert np.abs(now.level - past.level).max() < 2
+    found = cause_of(now, Usual(past.level, HABIT, past), FRONTEND)
+    assert found.kind == "tone"
+    assert found.hz_lo == found.hz_hi == pytest.approx(29.2, abs=0.3)
+
+
+def test_what_rumbles_now_and_then_is_no_shaft() -> None:
+    gusts = 0.02 * np.clip(np.sin(2 * np.pi * T / 3), 0, None) ** 8 * np.sin(2 * np.pi * 14 * T)
+    past = portrait(rumbling(1).astype(np.float32), FRONTEND)
+    usual = Usual(past.level, HABIT, past)
+    assert why(rumbling(2) + 0.01 * np.sin(2 * np.pi * 14 * T), usual).kind == "tone"
+    assert why(rumbling(2) + gusts, usual).kind == "unknown"
+
+
+def test_the_past_holds_the_loudest_that_a_shaft_was(usual: Usual) -> None:
+    past = usual.past
+    assert past is not None
+    louder = replace(past, shaft=past.shaft + 8)
+    after = past.joined(past.joined(louder, 2), 3)
+    assert np.allclose(after.shaft, past.shaft + 7)
 
 
 def test_a_line_that_was_always_there_is_none(quiet: NDArray[np.float32], usual: Usual) -> None:
@@ -144,7 +191,8 @@ def test_a_swing_at_the_same_level_is_a_modulation(quiet: NDArray[np.float32], u
 
 
 def test_without_a_past_enrolment_is_what_is_usual(quiet: NDArray[np.float32], usual: Usual) -> None:
-    assert why(quiet + 0.02 * np.sin(2 * np.pi * 3100 * T), Usual(usual.level, HABIT)).kind == "tone"
+    found = why(quiet + 0.02 * np.sin(2 * np.pi * 3100 * T), Usual(usual.level, HABIT))
+    assert (found.kind, found.new) == ("tone", None)
 
 
 def test_a_portrait_needs_a_second_and_the_past_is_a_mean(usual: Usual) -> None:
@@ -152,7 +200,7 @@ def test_a_portrait_needs_a_second_and_the_past_is_a_mean(usual: Usual) -> None:
         portrait(np.zeros(RATE_HZ - 1, np.float32), FRONTEND)
     past = usual.past
     assert isinstance(past, Portrait)
-    louder = Portrait(past.level + 8, past.spread, past.lines, past.pulse, past.peaks, past.rates_hz)
+    louder = replace(past, level=past.level + 8)
     assert np.allclose(louder.joined(past, 2).level, past.level + 4, atol=1e-3)
     assert np.allclose(louder.joined(past, 100).level, past.level + 1, atol=1e-3)
 
@@ -215,8 +263,12 @@ def test_the_newest_sound_is_what_was_heard_last(block: int) -> None:
 @pytest.mark.parametrize(
     ("cause", "sentence"),
     [
-        (Cause("tone", 3104, 3104, 14.2, 12.04), "a new tone at 3.1 kHz, 14 dB above usual, about 12 times a second"),
-        (Cause("tone", 118.2, 118.2, 6.0), "a new tone at 120 Hz, 6 dB above usual"),
+        (
+            Cause("tone", 3104, 3104, 14.2, 12.04, new=True),
+            "a new tone at 3.1 kHz, 14 dB above usual, about 12 times a second",
+        ),
+        (Cause("tone", 118.2, 118.2, 6.0), "a tone at 120 Hz, 6 dB above usual"),
+        (Cause("tone", 24.8, 24.8, 9.1, new=False), "the tone at 25 Hz is 9 dB louder than usual"),
         (Cause("broadband", 4010, 8000, 9), "a hiss above 4 kHz, 9 dB above usual"),
         (Cause("broadband", 0, 310, 9), "a hum below 310 Hz, 9 dB above usual"),
         (Cause("broadband", 0, 500, -6), "quieter below 500 Hz by 6 dB"),

@@ -18,7 +18,7 @@ from edge.commands.options import (
     pickup_options,
 )
 from edge.config import load
-from edge.daemon import Enrolment, called_normal, conditions_of, in_stretch, learn, pickup_of
+from edge.daemon import Enrolment, conditions_of, in_stretch, learn, normal_episodes, pickup_of
 from edge.detector import (
     Detector,
     Promise,
@@ -199,11 +199,9 @@ def _relearnt(
         names = ", ".join(each.name for each in config.sources)
         raise EarshotError(f"{config_path}: {source}: expected a state_directory, and one of {names}")
     if stretch is None:
-        normal = called_normal(config.state_path, source, base)
+        normal = normal_episodes(config.state_path, source, base)
     else:
         normal = in_stretch(read_books(config.state_path / "history", source), *stretch, base)
-    if not normal:
-        raise EarshotError(f"{source}: no episode was called normal since: expected one, of this network")
     return learn(base, name, normal, output, promise, pickup_of(settings))
 
 

@@ -21,19 +21,17 @@ the heap small.
 from edge.daemon.allocator import keep_freed_memory, keep_one_small_heap
 from edge.daemon.enrolling import Enrolment, conditions_of, record_of
 from edge.daemon.hearing import knows_machine_of
-from edge.daemon.hindsight import in_stretch, learn
+from edge.daemon.hindsight import in_stretch, learn, normal_episodes
 from edge.daemon.in_force import learnt_path
 from edge.daemon.opening import openers, pickup_of
 from edge.daemon.payloads import Record
 from edge.daemon.preparing import expect_free
-from edge.daemon.recorder import called_normal
 from edge.daemon.service import Service
 
 __all__ = [
     "Enrolment",
     "Record",
     "Service",
-    "called_normal",
     "conditions_of",
     "expect_free",
     "in_stretch",
@@ -42,6 +40,7 @@ __all__ = [
     "knows_machine_of",
     "learn",
     "learnt_path",
+    "normal_episodes",
     "openers",
     "pickup_of",
     "record_of",

@@ -1,4 +1,4 @@
-"""A stretch of what is remembered of a source, to be learnt from: a person says that this was normal. Pure but `learn`.
+"""What is remembered of a source, to be learnt from: a person says that this was normal. A stretch of it, or episodes.
 
 Of each minute one window was kept as it was measured. A machine that is known learns the stretch as a condition of its
 own, beside what it knows; one that nobody has taught is learnt from it. Running and idle are told apart as at
@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from edge.daemon.recorder import called_normal
 from edge.detector import LEAST_WINDOWS, Detector, Promise, enroll_windows, next_condition, teach
 from edge.errors import EarshotError
 from edge.judge import IDLE, RUNNING, NormalWindows, find_states
@@ -46,6 +47,16 @@ def in_stretch(books: Sequence[Book], start: float, end: float, base: Detector) 
     running, least = ("source", LEAST_MINUTES) if base.is_example else (next_condition(base, day), LEAST_WINDOWS)
     windows = _by_state(found, running, "idle" if base.is_example else f"{running}-idle", least=least)
     return [(name, windows.of_condition(name)) for name in dict.fromkeys(windows.domain)]
+
+
+def normal_episodes(state: Path, source: str, base: Detector) -> Normal:
+    """Return the episodes of a source that a person called normal since, as conditions that `base` is to learn.
+
+    Raises EarshotError if there are none.
+    """
+    if normal := called_normal(state, source, base):
+        return normal
+    raise EarshotError(f"{source}: no episode was called normal since: expected one, of this network")
 
 
 def learn(

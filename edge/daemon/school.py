@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from edge import detector as detectors
 from edge.config import Config, SourceSettings
 from edge.daemon.enrolling import Enrolment, conditions_of
-from edge.daemon.hindsight import Normal, in_stretch, learn
+from edge.daemon.hindsight import Normal, in_stretch, learn, normal_episodes
 from edge.daemon.in_force import IN_PLACE_OF, learnt_path
 from edge.daemon.listener import Listener
 from edge.daemon.opening import pickup_of
@@ -23,14 +24,17 @@ from edge.daemon.recorder import called_normal
 from edge.daemon.relearning import Relearning
 from edge.daemon.teaching import Teaching
 from edge.detector import Detector, Promise
-from edge.errors import EarshotError
+from edge.errors import DetectorError, EarshotError
 from edge.memory import History, Notes
 
 log = logging.getLogger(__name__)
 
 DEFAULT_MINUTES: Final = 30.0
 NOTES_FOLDER: Final = "learning"
-"""In the state directory: which enrolments are going on, so that a reload or a power cut ends none."""
+"""In the state directory: what is being learnt, or waits to be accepted, so that a reload or a power cut ends none."""
+
+Stretch = tuple[float, float] | None
+"""From when to when, UNIX seconds; None: the episodes that a person called normal since the last time."""
 
 CLOSE_SECONDS: Final = 1.0
 
@@ -61,19 +65,28 @@ class School:
         self._proposals: dict[str, Proposal] = {}
 
     def resume(self) -> None:
-        """Go on with the enrolments that nobody has ended; where that cannot be, the log says so."""
+        """Go on with what nobody has ended; where that cannot be, the log says so."""
         for source in self._sources:
-            note = self._notes.read(source) or {}
-            minutes, condition = note.get("minutes"), note.get("condition")
-            if not isinstance(minutes, int | float) or not isinstance(condition, str | None):
-                continue
             try:
-                self.enrol(source, minutes=minutes, condition=condition)
+                goes_on = self._go_on(source, self._notes.read(source) or {})
             except EarshotError as error:
                 log.warning("%s: learning does not go on: %s", source, error)
                 self._notes.write(source, {})
             else:
-                log.info("%s: learning goes on where it was", source)
+                if goes_on:
+                    log.info("%s: learning goes on where it was", source)
+
+    def _go_on(self, source: str, note: Mapping[str, object]) -> bool:
+        match note:
+            case {"minutes": int() | float() as minutes, "condition": None | str() as condition}:
+                self.enrol(source, minutes=minutes, condition=condition)
+            case {"stretch": None}:
+                self._propose_again(source, None, note)
+            case {"stretch": [int() | float() as start, int() | float() as end]}:
+                self._propose_again(source, (start, end), note)
+            case _:
+                return False
+        return True
 
     def enrol(self, source: str, *, minutes: float = DEFAULT_MINUTES, condition: str | None = None) -> Teaching:
         """Begin to learn the machine that a source hears, or go on where that was left.
@@ -106,27 +119,56 @@ class School:
             self._listeners[source].overhear = teaching.hear
         return teaching
 
-    def relearn(self, source: str, stretch: tuple[float, float] | None = None) -> Proposal:
+    def relearn(self, source: str, stretch: Stretch = None) -> Proposal:
         """Learn what is remembered as normal, without listening: it takes some seconds, and waits to be accepted.
 
-        stretch: from when to when, UNIX seconds; None: the episodes that a person called normal since the last time.
         Raises EarshotError: no such source, nowhere to write, it is at it already, or nothing to learn from.
         """
-        settings, state, base = self._settings(source), self._state(), self._in_force[source]
+        normal = self._remembered(source, stretch)
+        note = {"stretch": stretch, "base": self._in_force[source].sha256}
+        return self._propose(source, note, lambda output: self._taught(source, normal, output))
+
+    def _propose_again(self, source: str, stretch: Stretch, note: Mapping[str, object]) -> None:
+        """Propose what was learnt before, which a person may have looked at; without it, learn it anew."""
+        base = self._in_force[source]
+
+        def make(output: Path) -> Detector:
+            if note.get("base") == base.sha256 and "made" in note:
+                try:
+                    made = detectors.read(output, {base.card.files["model.onnx"]: base.model})
+                except DetectorError as error:
+                    log.warning("%s: what was proposed cannot be read, and is learnt anew: %s", source, error)
+                else:
+                    if made.sha256 == note["made"]:
+                        return made
+            return self._taught(source, self._remembered(source, stretch), output)
+
+        self._propose(source, note, make)
+
+    def _propose(self, source: str, note: Mapping[str, object], make: Callable[[Path], Detector]) -> Proposal:
+        """Have it made in a thread of its own. note: for the next daemon: of what, on which `base`, what was `made`."""
+
+        def noted(output: Path) -> Detector:
+            try:
+                made = make(output)
+            except EarshotError:
+                self._note(source, {})
+                raise
+            self._note(source, {"stretch": note["stretch"], "base": self._in_force[source].sha256, "made": made.sha256})
+            return made
+
+        places = self._places(source)
         with self._asking:
             self._expect_none(source)
-            normal = self._remembered(source, stretch, base) if stretch else called_normal(state, source, base)
-            if not normal:
-                raise EarshotError(f"{source}: no episode was called normal since: expected one, of this network")
-            promise = Promise(base.card.false_alarm_rate, base.card.false_alarms_per_week, self._config.event)
-            notes = {IN_PLACE_OF: self._configured[settings.detector].sha256}
-
-            def make(output: Path) -> Detector:
-                return learn(base, source, normal, output, promise, pickup_of(settings), notes)
-
-            proposal = Relearning(source, make, *self._places(source), lambda: self._learnt(source))
-            self._proposals[source] = proposal
+            self._notes.write(source, note)
+            proposal = self._proposals[source] = Relearning(source, noted, *places, lambda: self._learnt(source))
         return proposal
+
+    def _note(self, source: str, note: Mapping[str, object]) -> None:
+        """Write down how far its proposal has come, unless it has ended meanwhile."""
+        with self._asking:
+            if not self._proposals[source].is_over:
+                self._notes.write(source, note)
 
     def tell(self, source: str, word: str) -> None:
         """Say `enough`, `accept`, `stop` or `discard` to it. Raises EarshotError where that means nothing."""
@@ -140,8 +182,9 @@ class School:
             "discard": proposal.discard,
         }
         words[word]()
-        if proposal.is_over:
-            self._notes.write(source, {})
+        with self._asking:
+            if proposal.is_over:
+                self._notes.write(source, {})
 
     def proposal(self, source: str) -> Proposal | None:
         """Return the newest of a source, also one that has ended; None if there was none."""
@@ -165,10 +208,19 @@ class School:
         self._notes.write(source, {})
         self._on_learnt()
 
-    def _remembered(self, source: str, stretch: tuple[float, float], base: Detector) -> Normal:
+    def _remembered(self, source: str, stretch: Stretch) -> Normal:
+        base, state = self._in_force[self._settings(source).name], self._state()
+        if stretch is None:
+            return normal_episodes(state, source, base)
         if self._history is None:
             raise EarshotError("memory.days is 0: expected some, for nothing is remembered")
         return in_stretch(self._history.books(source), *stretch, base)
+
+    def _taught(self, source: str, normal: Normal, output: Path) -> Detector:
+        settings, base = self._settings(source), self._in_force[source]
+        promise = Promise(base.card.false_alarm_rate, base.card.false_alarms_per_week, self._config.event)
+        notes = {IN_PLACE_OF: self._configured[settings.detector].sha256}
+        return learn(base, source, normal, output, promise, pickup_of(settings), notes)
 
     def _expect_none(self, source: str) -> None:
         before = self._proposals.get(source)

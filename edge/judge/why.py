@@ -6,7 +6,8 @@
 
 Frames of 64 ms tell which bands moved. Whether that is a tone or a hiss is a question of lines, 2 Hz apart; whether it
 knocks, and how often, of the envelope, 500 values a second: a bearing knocks a hundred times a second, which no frame
-shows. What is not clearly one of these is unknown, and said to be.
+shows. The line of a shaft may rise by ten decibels and its band, which is full of other things, by one: so below 200 Hz
+lines are looked at a quarter as wide. What is not clearly one of these is unknown, and said to be.
 """
 
 from collections.abc import Sequence
@@ -27,6 +28,11 @@ PORTRAIT_SECONDS: Final = 6.0
 LINE_SAMPLES: Final = 8192
 """Lines 1.95 Hz apart."""
 
+SHAFT_SAMPLES: Final = 32_768
+SHAFT_HZ: Final = (10.0, 200.0)
+"""Where a shaft has its line, up to 12,000 turns a minute: 0.49 Hz apart. What is many times as
+fast swerves with its speed as many times as far: so narrow a line does not hold it."""
+
 ENVELOPE_SAMPLES: Final = 128
 ENVELOPE_HOP: Final = 32
 """500 values a second, each of 8 ms."""
@@ -41,6 +47,9 @@ RATES_HZ: Final = (0.4, 200.0)
 REMEMBERED: Final = 8
 """Portraits that make up the past."""
 
+FORGOTTEN_DB: Final = 0.5
+"""How much less each further portrait makes of the loudest that a shaft was: gusts and other machines come again."""
+
 
 @dataclass(frozen=True)
 class Portrait:
@@ -48,6 +57,8 @@ class Portrait:
 
     level     (M,), `band_levels` of the mel bands, dB; spread: (M,), deviation of each over time, dB
     lines     (4097,), mean power at each multiple of 1.95 Hz, dB
+    shaft     (L,), mean power about each multiple of 0.49 Hz up to 216 Hz, dB: three neighbours, which hold a line; of
+              several portraits the loudest; unrest: (L,), deviation of each over time, dB
     pulse     (8, R), how deep the envelope of each part swings at each rate, 0 to about 2; `rates_hz` are the rates
     peaks     (8,), kurtosis of each envelope: about 3 of noise, tens of blows
     """
@@ -55,6 +66,8 @@ class Portrait:
     level: FloatArray
     spread: FloatArray
     lines: FloatArray
+    shaft: FloatArray
+    unrest: FloatArray
     pulse: FloatArray
     peaks: FloatArray
     rates_hz: FloatArray
@@ -65,7 +78,8 @@ class Portrait:
             return self
         share = np.float32(1 / min(n, REMEMBERED))
         both = ((each.name, getattr(before, each.name), getattr(self, each.name)) for each in fields(self))
-        return Portrait(**{name: (1 - share) * old + share * new for name, old, new in both})
+        mean = {name: (1 - share) * old + share * new for name, old, new in both}
+        return Portrait(**{**mean, "shaft": np.maximum(self.shaft, before.shaft - FORGOTTEN_DB)})
 
 
 def portrait(samples: Samples, frontend: Frontend) -> Portrait:
@@ -76,13 +90,26 @@ def portrait(samples: Samples, frontend: Frontend) -> Portrait:
         raise ValueError(f"{samples.size} samples: expected at least {rate_hz}")
     bands = band_statistics(frontend(samples))
     pulse, peaks, rates_hz = _pulse(samples, rate_hz)
-    return Portrait(band_levels(bands), bands[1], _lines(samples), pulse, peaks, rates_hz)
+    lines = _decibels(_power(samples, LINE_SAMPLES, LINE_SAMPLES // 2).mean(axis=0))
+    return Portrait(band_levels(bands), bands[1], lines, *_shaft(samples, rate_hz), pulse, peaks, rates_hz)
 
 
-def _lines(samples: Samples) -> FloatArray:
-    frames = _cut(samples, min(LINE_SAMPLES, samples.size), LINE_SAMPLES // 2)
-    spectrum = np.fft.rfft(frames * np.hanning(frames.shape[1]).astype(np.float32), LINE_SAMPLES)
-    power = (np.square(spectrum.real) + np.square(spectrum.imag)).mean(axis=0)
+def _shaft(samples: Samples, rate_hz: int) -> tuple[FloatArray, FloatArray]:
+    n = round(SHAFT_HZ[1] * SHAFT_SAMPLES / rate_hz) + BESIDE + 1
+    power = _power(samples, SHAFT_SAMPLES, SHAFT_SAMPLES // 4)[:, : n + 1]
+    power[:, 1:-1] = power[:, :-2] + power[:, 1:-1] + power[:, 2:]
+    power = power[:, :n]
+    return _decibels(power.mean(axis=0)), _decibels(power).std(axis=0)
+
+
+def _power(samples: Samples, length: int, hop: int) -> FloatArray:
+    """Return the power of each of n frames that long at each of their frequencies, (n, length // 2 + 1)."""
+    frames = _cut(samples, min(length, samples.size), hop)
+    spectrum = np.fft.rfft(frames * np.hanning(frames.shape[1]).astype(np.float32), length)
+    return np.asarray(np.square(spectrum.real) + np.square(spectrum.imag), np.float32)
+
+
+def _decibels(power: FloatArray) -> FloatArray:
     return np.asarray(10 * np.log10(np.maximum(power, 1e-12)), np.float32)
 
 
@@ -129,6 +156,7 @@ class Cause:
     hz_lo, hz_hi  where; of a tone both are its frequency; of a level, and of what is unknown, all that is heard
     delta_db    against what is ordinary there
     per_second  how often it comes, if it comes and goes; None if it does not, or nobody can tell
+    new         of a tone, whether it is one that was not there before; None of all else, or where nobody knows
     """
 
     kind: CauseKind
@@ -136,6 +164,7 @@ class Cause:
     hz_hi: float
     delta_db: float
     per_second: float | None = None
+    new: bool | None = None
 
 
 MOVED_DB: Final = 2.0
@@ -154,9 +183,19 @@ NARROW_BANDS: Final = 6
 LINE_DB: Final = 7.0
 GROWN_DB: Final = 4.0
 """By how much a new line stands out from what is beside it, and has grown."""
-LINE_BESIDE: Final = 32
+BESIDE: Final = 32
 LINE_REACH: Final = 4
 """In lines: what counts as beside, and how far a machine's speed may have moved a line that was there."""
+
+SHAFT_DB: Final = 15.0
+"""By how much the line of a shaft has to stand out and to have grown, both together: chance seldom does both."""
+SHAFT_DRIFT: Final = 0.05
+"""By what part of its speed a shaft may have become faster or slower, as under load."""
+SHAFT_UNREST_DB: Final = 2.5
+"""What turns is steadier than this over the seconds of a portrait; wind, rumble and what only passes by are not."""
+
+SAME_HZ: Final = 2.0
+"""A line no farther away is the one that was there."""
 
 MOSTLY: Final = 0.8
 PARTLY: Final = 0.2
@@ -215,7 +254,10 @@ def cause_of(now: Portrait, usual: Usual, frontend: Frontend) -> Cause:
     noise = _risen_floor(now, past, edges)
     risen = _places((delta > moved) | (noise > 0), np.maximum(np.maximum(delta - moved, noise), 0))
     swings = _swings(now, past)
+    turns = _line_of_a_shaft(now, past)
     if not risen:
+        if turns is not None:
+            return _tone(turns)
         fallen = _places(delta < -moved, -delta)
         return _without_a_rise(swings, fallen, delta, edges, now, past) or Cause("unknown", *whole, 0.0)
     place = risen[0]
@@ -226,8 +268,10 @@ def cause_of(now: Portrait, usual: Usual, frontend: Frontend) -> Cause:
     tonal = _share_of(lines, where, now, past)
     own = [line for line in lines if where[0] <= line.hz <= where[1]][:1]
     if place.stop - place.start <= NARROW_BANDS and _share_of(own, where, now, past) >= MOSTLY:
-        slow = rate if rate is not None and rate <= SLOW_PER_SECOND else None
-        return Cause("tone", own[0].hz, own[0].hz, round(float(delta[place].max()), 1), slow)
+        line = turns if turns is not None and abs(turns.hz - own[0].hz) <= SAME_HZ else own[0]
+        return _tone(line, float(delta[place].max()), rate if rate is not None and rate <= SLOW_PER_SECOND else None)
+    if turns is not None and turns.new is False and turns.grown_db > delta[place].max():
+        return _tone(turns)
     if rate is not None:
         swells = louder <= SWELLS_DB and _swells(swings, where, now, past)
         return Cause("modulation" if swells else "impacts", *where, louder, rate)
@@ -235,11 +279,12 @@ def cause_of(now: Portrait, usual: Usual, frontend: Frontend) -> Cause:
     if every_hz is not None:
         return Cause("impacts", *where, louder, every_hz)
     fills = tonal < PARTLY and np.count_nonzero(noise[place]) >= WIDE_BANDS
-    if fills and not _is_steady(now, where):
-        return Cause("impacts", *where, louder) if louder >= DROWNS_DB else Cause("unknown", *whole, 0.0)
-    if fills if past is not None else _is_wide(where):
+    is_steady = _is_steady(now, where)
+    if fills and not is_steady and louder >= DROWNS_DB:
+        return Cause("impacts", *where, louder)
+    if (fills and is_steady) if past is not None else _is_wide(where):
         return Cause("broadband", *where, louder)
-    return Cause("unknown", *whole, 0.0)
+    return Cause("unknown", *whole, 0.0) if turns is None else _tone(turns)
 
 
 def _risen_floor(now: Portrait, past: Portrait | None, edges: NDArray[np.float64]) -> FloatArray:
@@ -321,8 +366,34 @@ def _places(moved: NDArray[np.bool_], by: FloatArray) -> list[slice]:
 
 @dataclass(frozen=True)
 class _Line:
+    """One line of a spectrum.
+
+    stands_out  from what lies between the lines, dB; grown_db: over the loudest that was near it before, if known
+    new         whether none was there before; None where something was, or nobody knows
+    """
+
     hz: float
     db: float
+    stands_out: float
+    grown_db: float
+    new: bool | None
+
+
+def _tone(line: _Line, band_db: float | None = None, per_second: float | None = None) -> Cause:
+    """Return the tone that a line is: as much louder as its band, if that tells it; one that was there, as the line."""
+    louder = line.grown_db if band_db is None or line.new is False else band_db
+    return Cause("tone", line.hz, line.hz, round(louder, 1), per_second, line.new)
+
+
+def _line_of_a_shaft(now: Portrait, past: Portrait | None) -> _Line | None:
+    """Return the line of a shaft that has grown most, however little its band has; None if none has."""
+    if past is None:
+        return None
+    step_hz = PARTS_HZ[-1] / (SHAFT_SAMPLES // 2)
+    found = _grown_lines(now.shaft, past.shaft, step_hz, *SHAFT_HZ, SHAFT_DRIFT)
+    clear = [line for line in found if line.stands_out + line.grown_db > SHAFT_DB]
+    clear = [line for line in clear if now.unrest[round(line.hz / step_hz)] < SHAFT_UNREST_DB]
+    return max(clear, key=lambda line: line.grown_db, default=None)
 
 
 def _new_lines(now: Portrait, past: Portrait | None, where: tuple[float, float]) -> list[_Line]:
@@ -330,26 +401,44 @@ def _new_lines(now: Portrait, past: Portrait | None, where: tuple[float, float])
 
     Where nobody knows what was there before: the loudest of the place itself, if there is one.
     """
-    lines, step = now.lines, PARTS_HZ[-1] / (now.lines.size - 1)
-    stand_out = lines - _floor(lines)
-    new = (stand_out > LINE_DB) & (lines >= _around(lines, 3).max(axis=1))
-    if past is not None:
-        new &= lines - _around(past.lines, LINE_REACH).max(axis=1) > GROWN_DB
-    hz = step * np.arange(lines.size)
     reach = NEAR if past is not None else 1.0
-    near = new & (hz >= where[0] / reach) & (hz <= where[1] * reach)
-    near[[0, -1]] = False
-    found = [
-        _Line(round(float(step * (i + _off_centre(lines[i - 1 : i + 2]))), 1), float(lines[i]))
-        for i in np.flatnonzero(near)
-    ]
+    before = None if past is None else past.lines
+    found = _grown_lines(now.lines, before, PARTS_HZ[-1] / (now.lines.size - 1), where[0] / reach, where[1] * reach)
     found.sort(key=lambda line: -line.db)
     return found if past is not None else found[:1]
 
 
+def _grown_lines(
+    lines: FloatArray, past: FloatArray | None, step_hz: float, low_hz: float, high_hz: float, drift: float = 0.0
+) -> list[_Line]:
+    """Return the lines between two frequencies that stand out, and have grown if `past` is known; (n,) both, dB.
+
+    drift: what part of its frequency a line that was there may have moved by, where that is more than `LINE_REACH`.
+    """
+    hz, stands_out = step_hz * np.arange(lines.size), lines - _floor(lines)
+    top = (stands_out > LINE_DB) & (lines >= _around(lines, 3).max(axis=1)) & (hz >= low_hz) & (hz <= high_hz)
+    top[[0, -1]] = False
+    stood_out = None if past is None else _around(past - _floor(past), round(SAME_HZ / step_hz)).max(axis=1)
+    found = []
+    for i in np.flatnonzero(top):
+        reach, grown, new = max(LINE_REACH, round(drift * i)), 0.0, None
+        if past is not None and stood_out is not None:
+            grown = float(lines[i] - past[max(i - reach, 0) : i + reach + 1].max())
+            if grown <= GROWN_DB:
+                continue
+            new = _is_new(float(stood_out[i]))
+        at_hz = round(float(step_hz * (i + _off_centre(lines[i - 1 : i + 2]))), 1)
+        found.append(_Line(at_hz, float(lines[i]), float(stands_out[i]), grown, new))
+    return found
+
+
+def _is_new(stood_out: float) -> bool | None:
+    return False if stood_out > LINE_DB else True if stood_out < GROWN_DB else None
+
+
 def _floor(lines: FloatArray) -> FloatArray:
     """Return what lies between the lines, (n,), dB."""
-    return np.asarray(np.median(_around(lines, LINE_BESIDE), axis=1), np.float32)
+    return np.asarray(np.median(_around(lines, BESIDE), axis=1), np.float32)
 
 
 def _around(lines: FloatArray, reach: int) -> FloatArray:

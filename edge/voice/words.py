@@ -23,7 +23,9 @@ def evidence_in_words(seconds: float, against: str) -> str:
     return f"{_how_long(seconds)}, against {_AGAINST.get(against, against)}"
 
 
-def cause_in_words(kind: str, hz_lo: float, hz_hi: float, delta_db: float, per_second: float | None) -> str:
+def cause_in_words(
+    kind: str, hz_lo: float, hz_hi: float, delta_db: float, per_second: float | None, new: bool | None
+) -> str:
     """Return why, as a person would say it: `a new tone at 3.1 kHz, 14 dB above usual, about 12 times a second`.
 
     All are of the event's `why` (edge/schemas/event.json).
@@ -31,8 +33,12 @@ def cause_in_words(kind: str, hz_lo: float, hz_hi: float, delta_db: float, per_s
     usual = f"{abs(delta_db):.0f} dB {'above' if delta_db > 0 else 'below'} usual"
     often = "" if per_second is None else f"about {_number(per_second)} times a second"
     match kind:
+        case "tone" if new is False:
+            return ", ".join(
+                filter(None, (f"the tone at {_hertz(hz_lo)} is {abs(delta_db):.0f} dB louder than usual", often))
+            )
         case "tone":
-            return ", ".join(filter(None, (f"a new tone at {_hertz(hz_lo)}", usual, often)))
+            return ", ".join(filter(None, (f"a {'new ' if new else ''}tone at {_hertz(hz_lo)}", usual, often)))
         case "impacts":
             return ", ".join(filter(None, (f"knocking {_where(hz_lo, hz_hi)}", often, usual)))
         case "modulation":
