@@ -3,6 +3,7 @@
 stdout is data, stderr is talk; exit codes 0, 1, 2 (usage) and 78 for a configuration that is wrong.
 """
 
+import gc
 import importlib
 import logging
 import os
@@ -54,15 +55,19 @@ class _Commands(click.Group):
         if cmd_name == "run":
             # What it needs takes a second to load, in which a SIGHUP would end it. It waits for who listens to signals.
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
-            # Read when numpy is loaded: one source's products are too small for two threads, many sources' wait for
-            # each other, and a process of one thread can have a twin (edge/detector/child.py).
+        if _COMMANDS[cmd_name].startswith("edge"):
+            # Read when numpy is loaded: the products of a hop are too small for two threads, which take twice the
+            # processor's time for them; and a process of one thread can have a twin (edge/detector/child.py).
             os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        gc.disable()  # what is loaded stays: to look through it again and again is a tenth of the time that it takes
         try:
             command: click.Command = importlib.import_module(_COMMANDS[cmd_name]).command
         except ModuleNotFoundError as error:
             if _COMMANDS[cmd_name].startswith("edge"):
                 raise
             return _missing(cmd_name, error.name or "a package")
+        finally:
+            gc.enable()
         return command
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  click's signature

@@ -91,10 +91,14 @@ def clip_of(store: ClipStore, name: str | None) -> NDArray[np.float32]:
     return np.asarray(samples, np.float32)
 
 
+@pytest.mark.parametrize("keeps_seconds", [0.0, 7.0])  # who looks again may want more of it than a clip has
 @pytest.mark.parametrize("size", [160, 1600, 441, 40_000])
-def test_the_clip_is_the_sound_around_the_opening_to_the_sample(stores: Callable[..., ClipStore], size: int) -> None:
+def test_the_clip_is_the_sound_around_the_opening_to_the_sample(
+    stores: Callable[..., ClipStore], size: int, keeps_seconds: float
+) -> None:
     store, sound = stores(), counted(12)
-    name = hear_an_episode(Evidence(store, "pump"), sound, opened=5, closed=7.5, size=size)
+    ear = Evidence(store, "pump", keeps_seconds=keeps_seconds)
+    name = hear_an_episode(ear, sound, opened=5, closed=7.5, size=size)
     heard = clip_of(store, name)
     (begin,) = np.flatnonzero(sound[: 6 * RATE_HZ] == heard[0])[:1]
     assert np.array_equal(heard, sound[begin : begin + heard.size])

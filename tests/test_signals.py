@@ -84,7 +84,8 @@ def test_a_terminal_that_closes_ends_it(config: Path, manager: Manager) -> None:
 
 
 def test_a_stop_while_it_is_made_ready_ends_it_at_once(config: Path, manager: Manager) -> None:
-    with running(config, manager) as process:
+    slow = "import time; from edge.detector import Trials as T; T.open = lambda *_: time.sleep(60)"
+    with running(config, manager, before=slow) as process:  # by itself it is ready before anybody can say stop
         wait_until(lambda: manager.count("EXTEND_TIMEOUT_USEC"), "it tries its detectors")
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_SECONDS) == 0

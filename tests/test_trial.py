@@ -182,31 +182,48 @@ def in_a_process_of_one_thread(code: str) -> str:
     ).stdout
 
 
-@pytest.mark.parametrize("kill", ["", "os.kill(twin.pid, 9); twin.wait()"])
-def test_the_first_child_of_a_start_is_a_twin_unless_it_has_died(folder: Path, kill: str) -> None:
+KILL = "os.kill(twin.pid, 9); twin.wait()"
+
+
+@pytest.mark.parametrize(
+    ("before", "started"),
+    [
+        ("", False),
+        (KILL, True),
+        ("trials.begin([folder]); twin.wait()", False),  # it has answered and ended before anybody listens
+        (f"{KILL}; trials.begin([folder])", True),
+        ("trials.begin([folder / 'other'])", True),  # the configuration was changed meanwhile
+        ("trials.begin([folder, folder])", False),
+    ],
+)
+def test_the_first_child_of_a_start_is_a_twin_unless_it_has_died_or_was_asked_something_else(
+    folder: Path, before: str, started: bool
+) -> None:
     code = f"""
 import os, threading
 from pathlib import Path
 from edge.detector import Trials, trial
 trial.started = lambda command, started=trial.started: print("started") or started(command)
-trials = Trials(early=True)
+trials, folder = Trials(early=True), Path({str(folder)!r})
 twin = trials._early
-{kill}
-threading.Thread(target=lambda: print(*trials.open([Path({str(folder)!r})])), name="preparing").start()
+{before}
+threading.Thread(target=lambda: print(*trials.open([folder])), name="preparing").start()
 """
-    assert in_a_process_of_one_thread(code) == ("started\n" if kill else "") + f"{folder}\n"
+    assert in_a_process_of_one_thread(code) == ("started\n" if started else "") + f"{folder}\n"
 
 
-def test_a_folder_that_ends_a_twin_ends_nobody_else(folder: Path) -> None:
+@pytest.mark.parametrize("begin", ["", "trials.begin([folder]); trials._early.wait()"])
+def test_a_folder_that_ends_a_twin_ends_nobody_else(folder: Path, begin: str) -> None:
     code = f"""
 import os
 from pathlib import Path
 from edge.detector import Trials, trial, trying
 from edge.errors import DetectorError
 trying.verify = lambda *_: os.abort()
-trials = Trials(early=True)
+trials, folder = Trials(early=True), Path({str(folder)!r})
+{begin}
 try:
-    trials.open([Path({str(folder)!r})])
+    trials.open([folder])
 except DetectorError as error:
     print(error)
 """

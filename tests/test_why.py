@@ -232,6 +232,28 @@ def test_the_demo_says_that_it_knocks_in_any_block_size() -> None:
     assert said[0][2] == said[0][1]  # what closes it says what it was
 
 
+def test_sound_that_somebody_else_keeps_is_as_good_as_its_own() -> None:
+    detector = detectors.read(DEMO / "detector")
+    section = detector.section(None)
+    sound = read_samples(next((DEMO / "recordings").glob("*.flac")))[: 30 * RATE_HZ]
+    shared, block = Newest(7 * RATE_HZ), 4096
+    line = Line(detector, section, newest=shared)
+    began, ends = 0, list[int]()
+    for start in range(0, sound.size, block):
+        shared.push(as_pcm(sound[start : start + block]))  # also what comes before the line hears, or begins anew
+        if start in (3 * block, 50 * block):
+            line.reset()
+            began = start
+        for reading in line.feed(sound[start : start + block]) if began else []:
+            ends.append(began + reading.end_sample)
+            again = line.sound_of(reading, 6.0)
+            assert again is not None
+            assert np.array_equal(again, sound[ends[-1] - 6 * RATE_HZ : ends[-1]])
+            assert line.sound_of(reading, 7.5) is None  # not so much is kept
+    assert ends[0] == 3 * block + line.plan.window_samples
+    assert 50 * block + line.plan.window_samples in ends
+
+
 def test_no_sound_is_kept_where_none_may_be_and_then_no_cause_is_told() -> None:
     detector = detectors.read(DEMO / "detector")
     section = detector.section(None)
@@ -249,12 +271,10 @@ def test_the_newest_sound_is_what_was_heard_last(block: int) -> None:
     newest = Newest(64)
     for start in range(0, sound.size, block):
         newest.push(as_pcm(sound[start : start + block]))
-    assert newest.all().tolist() == list(range(937, 1001))
-    before = newest.before(990, 10)
-    assert before is not None
-    assert np.array_equal(before, sound[980:990])
-    assert newest.before(940, 10) is None
-    assert newest.before(1001, 10) is None
+    assert newest.last(100).tolist() == list(range(937, 1001))
+    assert newest.last(10, later=10).tolist() == list(range(981, 991))
+    assert newest.last(10, later=60).tolist() == list(range(937, 941))
+    assert newest.last(10, later=64).size == newest.last(0).size == Newest(0).last(10).size == 0
 
 
 # --- In words ---

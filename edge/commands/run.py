@@ -7,13 +7,13 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import click
 
 from edge.cli import set_up_logging
 from edge.commands.signals import Signals
 from edge.config import Config, PageSettings, load
-from edge.daemon import Record, Service, keep_one_small_heap
 from edge.detector import Trials
 from edge.errors import ConfigError
 
@@ -27,6 +27,7 @@ def command(path: Path, seconds: float | None, as_json: bool) -> None:
     trials = Trials(early=True)  # while there is one thread
     with Signals() as signals:
         config = load(path)
+        trials.begin(source.detector for source in config.sources)
         set_up_logging(config.log.level, times=True)
         if config.mqtt.host is None:
             _run_demo(config, trials, signals, seconds, as_json)
@@ -42,7 +43,9 @@ def _read(path: Path) -> Config:
 
 
 def _run(read: Callable[[], Config], trials: Trials, signals: Signals, seconds: float | None, as_json: bool) -> None:
-    def print_record(record: Record) -> None:
+    from edge.daemon import Service, keep_one_small_heap  # not before: it is loaded while the detectors are tried
+
+    def print_record(record: dict[str, Any]) -> None:
         try:
             sys.stdout.write(json.dumps(record) + "\n")
             sys.stdout.flush()

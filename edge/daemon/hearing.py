@@ -13,6 +13,7 @@ from edge.config import Config, FolderSettings, MicrophoneSettings, SourceSettin
 from edge.daemon.happening import Happening, Moment, Standing
 from edge.daemon.lasting import Lost
 from edge.detector import KEEPS_LIVE_SECONDS, Detector, Explaining, Judge, Line, Reading, Section
+from edge.ear import Newest
 from edge.judge import SensorHealth
 from edge.source import SAMPLE_RATE_HZ, Block, Samples
 from edge.voice import Acknowledge, Command, Shelve, Stopwatch, Threshold
@@ -39,8 +40,15 @@ class Hearing:
     All methods are for the listening thread, and return what happened, in its order.
     """
 
-    def __init__(self, settings: SourceSettings, detector: Detector, section: Section, config: Config) -> None:
-        """Raise ConfigError where detector and settings do not fit."""
+    def __init__(
+        self,
+        settings: SourceSettings,
+        detector: Detector,
+        section: Section,
+        config: Config,
+        newest: Newest | None = None,
+    ) -> None:
+        """Raise ConfigError where detector and settings do not fit. newest: as for `Line`, if somebody keeps it."""
         # What is heard over and over is no new sound to learn from.
         repeats = isinstance(settings, FolderSettings) and settings.loop
         self.judge = Judge(config.event, detector, section, learns=not repeats)
@@ -48,7 +56,7 @@ class Hearing:
         self.stopwatch = Stopwatch()
         self._settings = settings
         keeps = config.evidence.privacy != "off"
-        self._line = Line(detector, section, keeps_seconds=KEEPS_LIVE_SECONDS if keeps else 0.0)
+        self._line = Line(detector, section, keeps_seconds=KEEPS_LIVE_SECONDS if keeps else 0.0, newest=newest)
         self._explaining = Explaining(self._line, self.judge, section)
         normal = section.statistics
         self._sensor = SensorHealth(config.sensor, normal.band_mean, normal.band_deviation)

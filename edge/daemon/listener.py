@@ -29,7 +29,7 @@ from edge.daemon.remembered import Remembered
 from edge.daemon.shared import Shared
 from edge.daemon.shown import Shown
 from edge.daemon.telling import Telling
-from edge.detector import Detector, Reading
+from edge.detector import KEEPS_LIVE_SECONDS, Detector, Reading
 from edge.errors import EarshotError, shown
 from edge.judge import Alarm, Event, Provisional
 from edge.memory import EpisodeNumbers, Evidence
@@ -89,9 +89,12 @@ class Listener:
         if words := detector.mismatch(pickup_of(settings)):
             log.warning("%s: %s", self.name, words)
         self._hop_seconds = detector.plan.hop_seconds
-        self._evidence = Evidence(shared.clips, self.name, self._show) if shared.clips else None
+        self._evidence = None
+        if shared.clips:
+            self._evidence = Evidence(shared.clips, self.name, self._show, keeps_seconds=KEEPS_LIVE_SECONDS)
         self._source = LastingSource(settings, open_source, shared.stop)
-        self._hearing = Hearing(settings, detector, section, config)
+        newest = self._evidence.newest if self._evidence else None  # it hears each block before
+        self._hearing = Hearing(settings, detector, section, config, newest)
         judge, most_minutes = self._hearing.judge, config.mqtt.largest_shelve_minutes
         self._asked = Asked(self.name, lambda: judge.own_threshold, most_minutes, self._gave_up)
         self._remembered = Remembered(shared.notes, self.name, detector, section, judge)

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Final
 
 from edge.config import Config
@@ -21,7 +21,7 @@ MOST_SECONDS: Final = 600.0
 
 
 class Preparation:
-    """A daemon that is being made. Its methods wait for nothing."""
+    """A daemon that is being made. Its methods wait for nothing, but `wait`."""
 
     def __init__(self, make: Callable[[Callable[[], bool]], Daemon], most_seconds: float = MOST_SECONDS) -> None:
         """Begin. make: given a function that says whether nobody waits for the daemon any more."""
@@ -31,6 +31,10 @@ class Preparation:
         self._made: Future[Daemon] = Future()
         # A thread that hangs in a dead file system must not keep the process from its end.
         threading.Thread(target=self._run, args=(make,), name="preparing", daemon=True).start()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until it is over, for so long at most."""
+        wait([self._made], seconds)
 
     @property
     def is_over(self) -> bool:

@@ -85,7 +85,8 @@ class Service:
         preparation = Preparation(self._make)
         while not preparation.is_over:
             starting()
-            if self._stopped.wait(TICK_SECONDS / 10):
+            preparation.wait(TICK_SECONDS / 10)
+            if self._stopped.is_set():
                 preparation.cancel()
                 return None
         return preparation.result()

@@ -8,9 +8,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from edge.detector.folder import Detector
 from edge.detector.sections import Section
-from edge.ear import Ear, FloatArray, HopPlan, Measurement, Newest, Samples, as_pcm, band_levels
+from edge.ear import FULL_SCALE, Ear, FloatArray, HopPlan, Measurement, Newest, Samples, as_pcm, band_levels
 from edge.errors import DetectorError, shown
 from edge.judge import Domain, ScoreName, Scorer
 
@@ -30,10 +32,16 @@ class Reading:
 class Line:
     """Samples to readings of one section: an `Ear` and a `Scorer`."""
 
-    def __init__(self, detector: Detector, section: Section, *, keeps_seconds: float = 0.0) -> None:
-        """keeps_seconds: of the newest sound itself, for who looks at it again (`sound_of`)."""
-        self._keeps = keeps_seconds > 0
-        self._newest = Newest(round(keeps_seconds * detector.frontend.sample_rate_hz))
+    def __init__(
+        self, detector: Detector, section: Section, *, keeps_seconds: float = 0.0, newest: Newest | None = None
+    ) -> None:
+        """keeps_seconds: of the newest sound itself, for who looks at it again (`sound_of`).
+
+        newest: where somebody else keeps it, who hears everything before this line does.
+        """
+        self._keeps = newest is None and keeps_seconds > 0
+        self._newest = Newest(round(keeps_seconds * detector.frontend.sample_rate_hz)) if newest is None else newest
+        self._n_heard = 0
         self.ear = Ear(detector.model, detector.plan, quiet=section.statistics.needs_quiet)
         self._scorer = Scorer(section.statistics)
         self._whose = f"{shown(detector.path)}: {section.card.name}"
@@ -45,7 +53,7 @@ class Line:
 
     def reset(self) -> None:
         """Forget the past, after every gap."""
-        self._newest.reset()
+        self._n_heard = 0
         self.ear.reset()
 
     def feed(self, samples: Samples) -> list[Reading]:
@@ -55,11 +63,16 @@ class Line:
         """
         if self._keeps:
             self._newest.push(as_pcm(samples))
+        self._n_heard += samples.size
         return [self.score(measurement) for measurement in self.ear.feed(samples)]
 
     def sound_of(self, reading: Reading, seconds: float) -> Samples | None:
         """Return the newest sound of a window, (seconds * 16000,), float32; None where so much of it is not kept."""
-        return self._newest.before(reading.end_sample, round(seconds * self.plan.frontend.sample_rate_hz))
+        n_samples = round(seconds * self.plan.frontend.sample_rate_hz)
+        sound = self._newest.last(n_samples, self._n_heard - reading.end_sample)
+        if n_samples > reading.end_sample or sound.size < n_samples:
+            return None
+        return sound.astype(np.float32) / FULL_SCALE
 
     def score(self, heard: Measurement) -> Reading:
         """Return the reading of one window that was measured already; raises as `feed` does."""

@@ -43,9 +43,19 @@ class Trials:
         """seconds: for one detector, at most. early: begin the first child now, as a twin if there can be one."""
         self._seconds = seconds
         self._early = twin(main) if early else None
+        self._asked: Sequence[Path] = ()
         self._passed: set[str] = set()
         self._held: MutableMapping[str, Detector] = WeakValueDictionary()
         self._models: MutableMapping[str, Model] = WeakValueDictionary()
+
+    def begin(self, paths: Iterable[Path]) -> None:
+        """Have the first child, if it is there, try these already, while this process does what else there is to do.
+
+        To be opened first, and once: of anything else that child tells nothing.
+        """
+        if self._early is not None and self._early.poll() is None:
+            self._asked = list(dict.fromkeys(paths))
+            _ask(self._early, self._asked, ())
 
     def open(self, paths: Iterable[Path], cancelled: Callable[[], bool] = lambda: False) -> dict[Path, Detector]:
         """Return the detectors that lie there, each opened once however many name it. Machines of a network share it.
@@ -73,7 +83,7 @@ class Trials:
         digests: dict[Path, str] = {}
         faults: list[str] = []
         while paths:
-            verdicts = list(_verdicts(self._child(), paths, sorted(self._passed), cancelled, self._seconds))
+            verdicts = list(_verdicts(self._child(paths), paths, cancelled, self._seconds))
             if cancelled():
                 raise DetectorError("given up, because nobody waits for it any more")
             digests |= {p: each["sha256"] for p, each in zip(paths, verdicts, strict=False) if "sha256" in each}
@@ -84,21 +94,41 @@ class Trials:
             raise DetectorError("\n".join(faults))
         return digests
 
-    def _child(self) -> Child:
-        early, self._early = self._early, None
-        return early if early is not None and early.poll() is None else started(_COMMAND)
+    def _child(self, paths: Sequence[Path]) -> Child:
+        """Return one that was asked for these."""
+        early, asked = self._early, self._asked
+        self._early, self._asked = None, ()
+        if early is not None and asked == paths:
+            return early
+        if early is not None and (asked or early.poll() is not None):
+            _end(early)
+            early = None
+        child = early or started(_COMMAND)
+        _ask(child, paths, sorted(self._passed))
+        return child
+
+
+def _ask(child: Child, paths: Sequence[Path], passed: Sequence[str]) -> None:
+    """Let a child begin."""
+    assert child.stdin is not None
+    with suppress(BrokenPipeError), child.stdin:
+        asked = {"folders": [os.fspath(path) for path in paths], "passed": passed}
+        child.stdin.write(json.dumps(asked).encode())
+
+
+def _end(child: Child) -> None:
+    assert child.stdout is not None
+    child.kill()
+    child.wait()
+    child.stdout.close()
 
 
 def _verdicts(
-    child: Child, paths: Sequence[Path], passed: Sequence[str], cancelled: Callable[[], bool], seconds: float
+    child: Child, paths: Sequence[Path], cancelled: Callable[[], bool], seconds: float
 ) -> Iterator[dict[str, str]]:
     """Yield what a child says of each folder, and of the one that it did not outlive; then it is ended."""
-    assert child.stdin is not None
     assert child.stdout is not None
     try:
-        with suppress(BrokenPipeError), child.stdin:
-            asked = {"folders": [os.fspath(path) for path in paths], "passed": passed}
-            child.stdin.write(json.dumps(asked).encode())
         os.set_blocking(child.stdout.fileno(), False)
         lines = _lines(child.stdout.fileno(), cancelled, seconds)
         for path in paths:
@@ -108,9 +138,7 @@ def _verdicts(
                 return
             yield verdict
     finally:
-        child.kill()
-        child.wait()
-        child.stdout.close()
+        _end(child)
 
 
 def _verdict(lines: Iterator[bytes], child: Child) -> dict[str, str]:

@@ -15,12 +15,13 @@ from edge.ear.ear import Ear, level_dbfs
 from edge.ear.frontend import POWER_FLOOR, Features, Frontend, FrontendSettings, Samples
 from edge.ear.meter import Measurement, Meter, measured_shapes
 from edge.ear.model import MOST_GRAPH_BYTES, Model
-from edge.ear.newest import Newest, Pcm, as_pcm
+from edge.ear.newest import FULL_SCALE, Newest, Pcm, as_pcm
 from edge.ear.ring import HOP_FRAMES, HopPlan
 from edge.ear.still import still_stretches
 
 __all__ = [
     "DEAD_DB",
+    "FULL_SCALE",
     "HOP_FRAMES",
     "MOST_GRAPH_BYTES",
     "POWER_FLOOR",

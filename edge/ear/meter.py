@@ -87,7 +87,7 @@ class Meter:
     def fork(self) -> "Meter":
         """Return a meter with the same past, which does not share its future. The model is the same."""
         other = copy.copy(self)  # all that it remembers is replaced and never written into, but for these two
-        other._frames, other._texture = copy.copy(self._frames), copy.copy(self._texture)
+        other._frames, other._texture = copy.deepcopy(self._frames), copy.deepcopy(self._texture)
         return other
 
     def measure(

@@ -1,4 +1,4 @@
-"""The newest sound of one stream, as 16-bit samples in a ring: what clips begin with, and what is looked at again."""
+"""The newest sound of one source, as 16-bit samples in a ring: what clips begin with, and what is looked at again."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,37 +25,29 @@ class Newest:
 
     def __init__(self, n_samples: int) -> None:
         self._ring = np.zeros(n_samples, np.int16)
-        self.n_heard = 0
+        self._n_heard = 0
 
     def reset(self) -> None:
         """Forget everything."""
-        self.n_heard = 0
+        self._n_heard = 0
 
     def push(self, samples: Pcm) -> None:
         """Append samples, (T,), of any length."""
         size = self._ring.size
         if size:
             newest = samples[-size:]
-            at = (self.n_heard + samples.size - newest.size) % size
+            at = (self._n_heard + samples.size - newest.size) % size
             first = min(newest.size, size - at)
             self._ring[at : at + first] = newest[:first]
             self._ring[: newest.size - first] = newest[first:]
-        self.n_heard += samples.size
+        self._n_heard += samples.size
 
-    def all(self) -> Pcm:
-        """Return what the ring holds, oldest first."""
+    def last(self, n_samples: int, later: int = 0) -> Pcm:
+        """Return a copy of the newest samples but `later`, oldest first: (n_samples,), or as many as are there."""
         size = self._ring.size
-        if size == 0 or self.n_heard <= size:
-            return self._ring[: min(size, self.n_heard)]
-        return np.roll(self._ring, -(self.n_heard % size))
-
-    def before(self, end_sample: int, n_samples: int) -> Samples | None:
-        """Return the samples, (n_samples,), float32, up to one that was heard; None where they are not all there.
-
-        end_sample: the one after the last, counted from the last reset.
-        """
-        held = self.all()
-        end = held.size - (self.n_heard - end_sample)
-        if not n_samples <= end <= held.size:
-            return None
-        return held[end - n_samples : end].astype(np.float32) / FULL_SCALE
+        end = self._n_heard - later
+        n_samples = max(0, min(n_samples, min(size, self._n_heard) - later))
+        if not n_samples:
+            return self._ring[:0]
+        at = (end - n_samples) % size
+        return np.concatenate([self._ring[at : at + n_samples], self._ring[: max(0, at + n_samples - size)]])

@@ -118,23 +118,34 @@ class Ring:
 
 
 class FrameRing:
-    """The frames of the window that ends with the newest hop."""
+    """The frames of the window that ends with the newest hop, the newest at the right end of one block of memory.
+
+    It stays where it is: blocks that grow hop by hop, of many sources in turn, leave a heap full of holes.
+    """
 
     def __init__(self, plan: HopPlan) -> None:
         self._n_frames = plan.window_frames
-        self._frames: Features = np.empty((plan.frontend.n_mels, 0), np.float32)
+        self._frames: Features = np.zeros((plan.frontend.n_mels, plan.window_frames + HOP_FRAMES), np.float32)
+        self._n_heard = 0
 
     def reset(self) -> None:
         """Forget everything."""
-        self._frames = self._frames[:, :0]
+        self._n_heard = 0
 
     def remember(self, frames: Features) -> list[Features | None]:
         """Append the frames of the newest hops, (M, F); return the window that ends with each hop, oldest first.
 
-        A window is (M, window_frames), a view; None where it is not full yet.
+        A window is (M, window_frames), a view, which holds until the next call; None where it is not full yet.
         """
-        frames = np.concatenate([self._frames, frames], axis=1)
-        n_hops = -(-(frames.shape[1] - self._frames.shape[1]) // HOP_FRAMES)
-        ends = [frames.shape[1] - HOP_FRAMES * i for i in reversed(range(n_hops))]
-        self._frames = frames[:, max(0, frames.shape[1] - self._n_frames) :]
-        return [frames[:, end - self._n_frames : end] if end >= self._n_frames else None for end in ends]
+        n_new = frames.shape[1]
+        n_hops = -(-n_new // HOP_FRAMES)
+        if (missing := self._n_frames + n_new - self._frames.shape[1]) > 0:
+            self._frames = np.pad(self._frames, ((0, 0), (missing, 0)))
+        # All rows in one go, which needs no second block: what moves from row to row is written over.
+        flat = self._frames.reshape(-1)
+        flat[:-n_new] = flat[n_new:]
+        self._frames[:, -n_new:] = frames
+        self._n_heard += n_new
+        ends = [self._frames.shape[1] - HOP_FRAMES * i for i in reversed(range(n_hops))]
+        first = self._frames.shape[1] - self._n_heard + self._n_frames
+        return [self._frames[:, end - self._n_frames : end] if end >= first else None for end in ends]

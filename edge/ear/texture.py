@@ -14,23 +14,26 @@ class Texture:
     """The newest hops of one stream's sums: the window's, as far as they are of whole hops."""
 
     def __init__(self, n_hops: int, n_channels: int, n_rows: int) -> None:
-        """Remember `n_hops` hops; a graph without a map has no channels. Memory: 4 bytes a hop, channel and row."""
-        self._n_hops = n_hops
-        self._sums: FloatArray = np.zeros((0, n_channels + 1, n_rows), np.float32)
+        """Remember `n_hops` hops; a graph without a map has no channels. Memory: 4 bytes a hop, channel and row,
+        all of it from the beginning (as for `FrameRing`).
+        """
+        self._sums: FloatArray = np.zeros((n_hops if n_channels else 0, n_channels + 1, n_rows), np.float32)
 
     def reset(self) -> None:
         """Forget everything."""
-        self._sums = self._sums[:0]
+        self._sums.fill(0)
 
     def push(self, sums: FloatArray, weights: FloatArray) -> list[FloatArray]:
         """Append the sums (m, C, R) and the weights (m, R) of m hops; return the texture after each, (C R,)."""
         m, n_channels, _ = sums.shape
         if not n_channels:
             return [np.zeros(0, np.float32)] * m
-        joined = np.concatenate([self._sums, np.concatenate([sums, weights[:, np.newaxis]], axis=1)])
-        ends = [len(joined) - i for i in reversed(range(m))]
-        self._sums = joined[max(0, len(joined) - self._n_hops) :]
-        return [_mean(joined[max(0, end - self._n_hops) : end]) for end in ends]
+        textures, flat, step = [], self._sums.reshape(-1), self._sums[0].size
+        for hop, weight in zip(sums, weights, strict=True):
+            flat[:-step] = flat[step:]
+            self._sums[-1, :-1], self._sums[-1, -1] = hop, weight
+            textures.append(_mean(self._sums))
+        return textures
 
 
 def _mean(sums: FloatArray) -> FloatArray:

@@ -92,7 +92,8 @@ class SensorHealth:
         self._reason: str | None = None
         self._good_chunks = 0
 
-        self._levels: list[FloatArray] = []
+        self._level_sum: FloatArray | None = None
+        self._n_levels = 0
         self._levels_since = 0
         self._shifted_minutes = 0
         self._level_reason: str | None = None
@@ -125,12 +126,13 @@ class SensorHealth:
         """
         if self._normal_db is None or self._settings.level_db is None:
             return None
-        if not self._levels:
-            self._levels_since = self._heard_samples
-        self._levels.append(band_level_db)
+        if self._level_sum is None:
+            self._levels_since, self._level_sum, self._n_levels = self._heard_samples, np.zeros_like(band_level_db), 0
+        self._level_sum += band_level_db
+        self._n_levels += 1
         if self._heard_samples - self._levels_since >= LEVEL_SECONDS * SAMPLE_RATE_HZ:
-            self._judge_minute(np.mean(self._levels, axis=0), self._normal_db, self._settings.level_db)
-            self._levels.clear()
+            self._judge_minute(self._level_sum / np.float32(self._n_levels), self._normal_db, self._settings.level_db)
+            self._level_sum = None
         return self._level_reason
 
     def _hear_chunks(self, chunks: FloatArray) -> None:

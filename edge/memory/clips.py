@@ -11,6 +11,7 @@ by themselves. A file that a person renamed is theirs: it is neither counted nor
 
 import io
 import logging
+import math
 import queue
 import re
 import threading
@@ -205,10 +206,18 @@ class ClipStore:
 
 
 class Evidence:
-    """What one source sounded like lately. All methods are for the listening thread, and none of them waits."""
+    """What one source sounded like lately. All methods are for the listening thread, and none of them waits.
 
-    def __init__(self, store: ClipStore, source: str, on_picture: OnPicture | None = None) -> None:
-        """on_picture: called with the PNG of each episode, from the store's thread, disk or no disk."""
+    newest  the sound itself: all that was heard since it last began anew, as far as it fits
+    """
+
+    def __init__(
+        self, store: ClipStore, source: str, on_picture: OnPicture | None = None, *, keeps_seconds: float = 0.0
+    ) -> None:
+        """on_picture: called with the PNG of each episode, from the store's thread, disk or no disk.
+
+        keeps_seconds: how much of the newest sound others want of it, unless nothing is to be kept (`newest`).
+        """
         settings = store.settings
         self.source = source
         self._store = store
@@ -217,7 +226,9 @@ class Evidence:
         self._suffix = ".flac" if settings.privacy == "audio" else ".png"
         self._post_samples = int(settings.post_roll_seconds * SAMPLE_RATE_HZ)
         self._clip_samples = int(settings.max_clip_seconds * SAMPLE_RATE_HZ)
-        self._newest = Newest(0 if self._is_off else int(settings.pre_roll_seconds * SAMPLE_RATE_HZ))
+        self._pre_samples = int(settings.pre_roll_seconds * SAMPLE_RATE_HZ)
+        n_samples = max(self._pre_samples, math.ceil(keeps_seconds * SAMPLE_RATE_HZ))
+        self.newest = Newest(0 if self._is_off else n_samples)
         self._heard_until = 0.0
         self._clip: _Clip | None = None
         self._named: tuple[str, str | None] = "", None
@@ -228,9 +239,9 @@ class Evidence:
             return
         if block.starts_anew:
             self.flush()
-            self._newest.reset()
+            self.newest.reset()
         samples = as_pcm(block.samples)
-        self._newest.push(samples)
+        self.newest.push(samples)
         self._heard_until = block.time + samples.size / SAMPLE_RATE_HZ
         if self._clip is not None:
             self._clip.append(samples)
@@ -250,7 +261,7 @@ class Evidence:
         if self._is_off or not self._store.admit():
             return None
 
-        before = self._newest.all()
+        before = self.newest.last(self._pre_samples)
         name = f"{self.source}/{_stamp(time)}-{episode_id}" if self._store.state == "ready" else None
         self._clip = _Clip(
             self.source,

@@ -34,8 +34,7 @@ _SQUEEZED: Final = re.compile(r"(.+_)?\d{8}_\d{6}T\.wav", re.IGNORECASE)
 """How an AudioMoth calls a recording whose quiet parts it did not write: at each, a few samples say how long it was."""
 
 _READ_SAMPLES: Final = 1 << 18  # at most at once, over all channels: 1 MiB as float32
-_READ_BLOCKS: Final = 4  # and no more blocks than these, or 4096 frames: a folder that is played holds it all the time
-_LEAST_FRAMES: Final = 1 << 12
+_LEAST_FRAMES: Final = 1 << 12  # and no more than this, or a block: a folder that is played holds it all the time
 _SALVAGE_SAMPLES: Final = 1 << 10  # where a piece with damage in it is lost as a whole
 _NO_LENGTH: Final = 1 << 62  # libsndfile says 2^63 - 1 frames where the head of a FLAC does not say
 
@@ -66,7 +65,7 @@ def read_blocks(
         sound = recording.sound
         _check(path, sound, pickup.channel, sample_rate_hz)
         log_conversion(shown(path), sound.samplerate, sound.channels, pickup.channel, sample_rate_hz)
-        samples = _one_channel(path, recording, pickup, note, max(_LEAST_FRAMES, _READ_BLOCKS * block_samples))
+        samples = _one_channel(path, recording, pickup, note, max(_LEAST_FRAMES, block_samples))
         for block in _cut(_resampled(samples, sound.samplerate, sample_rate_hz), block_samples):
             n_blocks += 1
             yield block
@@ -265,7 +264,7 @@ def _cut(pieces: Iterator[Samples], block_samples: int) -> Iterator[Samples]:
         if n_held < block_samples:
             continue
 
-        joined = np.concatenate(held)
+        joined = np.concatenate(held) if len(held) > 1 else piece
         n_whole = n_held - n_held % block_samples
         yield from (joined[start : start + block_samples] for start in range(0, n_whole, block_samples))
         held = [joined[n_whole:]]
