@@ -124,6 +124,7 @@ class School:
 
         Raises EarshotError: no such source, nowhere to write, it is at it already, or nothing to learn from.
         """
+        self._expect_none(source)  # before anything is read
         normal = self._remembered(source, stretch)
         note = {"stretch": stretch, "base": self._in_force[source].sha256}
         return self._propose(source, note, lambda output: self._taught(source, normal, output))
