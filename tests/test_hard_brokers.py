@@ -269,6 +269,25 @@ def test_a_broker_that_dies_itself_speaks_against_no_message() -> None:
         assert (len(box), len(box.dead)) == (0, 1)
 
 
+def test_one_end_counts_once_however_often_a_topic_was_on_its_way() -> None:
+    """A line that stalls holds three states of a source, and one outage is no reason to say none for an hour."""
+    unanswered = list[Packet]()
+
+    def answers(packet: Packet) -> bytes | None:
+        if packet.link > 1 or not packet.topic.endswith("/state"):
+            return None
+        unanswered.append(packet)
+        return b""
+
+    with FakeBroker(answers, version=5) as broker, publishing(broker) as publisher:
+        for score in range(3):
+            publisher.state("pump", {"score": score})
+            wait_until(lambda: len(unanswered) > score, "the state is on its way")  # noqa: B023  called at once
+        broker.hang_up()
+        wait_until(lambda: broker.n_links > 1 and len(broker.said("/state")) > 3, "it is said again")
+        assert publisher.figures["left_out"] == []
+
+
 # --- What was set aside is said once more ---
 
 

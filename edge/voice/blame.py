@@ -118,8 +118,9 @@ class Blame:
 
     def charge(self, on_their_way: Sequence[Message], reason: str) -> None:
         """The broker has ended a link while these were on their way. What it is worth, `weigh` will tell."""
-        self._suspects.update(message.key for message in on_their_way)
-        self._charged = [(message, reason) for message in on_their_way]
+        each = {message.key: message for message in on_their_way}  # a topic of which three were is no more to blame
+        self._suspects.update(each)
+        self._charged = [(message, reason) for message in each.values()]
         self._latest = None
 
     def ignored(self, message: Message, reason: str) -> None:
