@@ -307,7 +307,7 @@ def test_a_wrong_configuration_is_not_tried_again(daemon: Service) -> None:
 
 
 def test_stopped_it_says_goodbye_and_leaves_no_process(daemon: Service) -> None:
-    assert daemon.retained("earshot/+/status") == "online"
+    daemon.wait(lambda: daemon.retained("earshot/+/status") == "online", "it is there")
     daemon.systemctl("stop", UNIT)
     assert daemon.retained("earshot/+/status") == "offline"
     assert (daemon.property("Result"), daemon.property("ExecMainStatus")) == ("success", "0")
