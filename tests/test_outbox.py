@@ -17,6 +17,7 @@ import pytest
 
 from edge.config.settings import OutboxSettings
 from edge.voice import shadow
+from edge.voice.backlog import News
 from edge.voice.database import Database
 from edge.voice.episodes import MOST_EPISODES
 from edge.voice.outbox import FILE_NAME, STALLED, Outbox
@@ -581,6 +582,23 @@ def test_a_state_directory_that_is_a_file_is_a_state(tmp_path: Path) -> None:
     box.put(TOPIC, event("a"))
     assert box.problem is not None
     assert len(box) == 1
+    box.close()
+
+
+def test_no_event_is_said_before_it_is_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill between would leave an episode open that the next run knows nothing of, and cannot close."""
+    box = opened(tmp_path / "state")
+    offered = []
+    commit = Database.commit
+
+    def watched_commit(database: Database, news: News) -> None:
+        offered.append(box.after(0))
+        commit(database, news)
+
+    monkeypatch.setattr(Database, "commit", watched_commit)
+    box.put(TOPIC, event("a"))
+    assert offered == [None]
+    assert box.after(0) is not None
     box.close()
 
 

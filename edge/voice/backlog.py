@@ -41,6 +41,7 @@ class Backlog:
         self._lock = threading.Lock()
         self._queue = Queue(settings)
         self._episodes = Episodes()
+        self._held: set[int] = set()
         self._dead = Graveyard()
         self._newest = 0
         self._created_at_zero = 0.0
@@ -71,20 +72,33 @@ class Backlog:
         """Whether nothing waits and nothing is open, so that a power cut finds nothing to take."""
         return len(self._queue) == len(self._episodes) == 0
 
-    def put(self, topic: str, payload: Payload, born: object | None) -> None:
-        """Keep an event; the least worth go if there is no room. See Outbox."""
+    def put(self, topic: str, payload: Payload, born: object | None, *, held: bool) -> int:
+        """Keep an event; the least worth go if there is no room. See Outbox. Return its number.
+
+        held: it and what comes after are not to be said before `let_go`.
+        """
         text = as_json(payload)
         kind, episode = payload.get("kind"), payload.get("id")
         with self._lock:
             self._append(topic, text, kind if isinstance(kind, str) else None, self._now(), born)
             if self._lacks.shadowed and isinstance(episode, str):
                 self._episodes.follow(episode, kind, (topic, text))
+            number = self._newest
+            if held:
+                self._held.add(number)
             self._make_room()
+        return number
+
+    def let_go(self, number: int) -> None:
+        """Have an event that was held be said."""
+        with self._lock:
+            self._held.discard(number)
 
     def after(self, number: int) -> Waiting | None:
-        """Return the oldest event that is newer than `number`; None if there is none."""
+        """Return the oldest event that is newer than `number`; None if there is none, or it is held."""
         with self._lock:
-            return self._queue.after(number)
+            event = self._queue.after(number)
+        return None if event is not None and event.number in self._held else event
 
     def age_seconds(self, event: Waiting) -> float:
         """Return for how long an event has waited, of running time."""

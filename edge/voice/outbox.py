@@ -133,14 +133,18 @@ class Outbox:
         """Keep an event, on disk before this returns if the disk keeps up; the least worth go if there is no room.
 
         payload: JSON-ready. `kind` and `id` are read, to know what to drop first and which episodes are open.
+        It is not said before: a kill between would leave an episode open of which the next run knows nothing.
         Raises ValueError or TypeError for a payload that is not JSON (NaN is not).
         """
-        self._backlog.put(topic, payload, born)
-        if self._scribe is not None:
-            self._scribe.save(self._patience_seconds)
+        number = self._backlog.put(topic, payload, born, held=self._scribe is not None)
+        try:
+            if self._scribe is not None:
+                self._scribe.save(self._patience_seconds)
+        finally:
+            self._backlog.let_go(number)
 
     def after(self, number: int) -> Waiting | None:
-        """Return the oldest event that is newer than `number`; None if there is none."""
+        """Return the oldest event that is newer than `number`; None if there is none, or it is being put."""
         return self._backlog.after(number)
 
     def age_seconds(self, event: Waiting) -> float:

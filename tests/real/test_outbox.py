@@ -188,7 +188,7 @@ def test_no_event_that_was_set_aside_is_lost_to_a_kill(protocol: str, nursery: N
             seconds = chance.uniform(0, 0.4)
             said = nursery.run_and_kill(seed, port, folder, seconds, protocol=protocol, large=4000)
             put += [line[4:] for line in said if line.startswith("put ")]
-            if seed % 20 == 9:  # before a thousand are set aside, of which the oldest would go
+            if seed % 10 == 9:  # before a thousand are set aside, of which the oldest would go
                 n_arrived += all_arrive(lenient, other, folder, f"last-{seed}")
         heard = {key(json.loads(text)) for each in (listener, other) for text in each.payloads(TOPIC)}
     print(f"{10 * SOAK} kills: {len(put)} put, {len(heard)} heard, {n_arrived} of them after they had been set aside")
