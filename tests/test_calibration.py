@@ -56,9 +56,10 @@ def stretches(scores: FloatArray) -> list[ScoreSeries]:
 
 
 def episodes_one_by_one(scores: FloatArray, threshold: float, settings: EventSettings) -> list[int]:
-    """The same rules, hop by hop: k of n above open, so many in a row below close."""
+    """The same rules, hop by hop: k of n above open, so many in a row below close; twice as many if it comes again."""
     newest, opened, low, found = list[bool](), None, 0, list[int]()
-    off_hops = math.ceil(settings.off_delay_seconds / HOP_SECONDS - 1e-9)
+    own_hops = off_hops = math.ceil(settings.off_delay_seconds / HOP_SECONDS - 1e-9)
+    recovered = -math.inf
     longest = max(1, math.ceil(60 * settings.max_episode_minutes / HOP_SECONDS - 1e-9))
     for i, x in enumerate(scores):
         newest = [*newest, bool(x > threshold)][-settings.on_delay.of :]
@@ -66,9 +67,12 @@ def episodes_one_by_one(scores: FloatArray, threshold: float, settings: EventSet
             if sum(newest) >= settings.on_delay.windows:
                 opened, low = i, 0
                 found.append(i)
+                off_hops = min(2 * off_hops, 586) if (i - recovered) * HOP_SECONDS < 600 else own_hops
             continue
         low = low + 1 if x <= threshold else 0
-        if low > off_hops or i - opened >= longest:
+        if low > off_hops:
+            newest, opened, recovered = [], None, i
+        elif i - opened >= longest:
             newest, opened = [], None
     return found
 
@@ -85,7 +89,7 @@ def episodes_one_by_one(scores: FloatArray, threshold: float, settings: EventSet
 def test_the_episodes_at_any_threshold_are_those_of_the_event_detector(
     rng: np.random.Generator, settings: EventSettings
 ) -> None:
-    scores = normal_sound(rng, 0.4)
+    scores = normal_sound(rng, 1.0)
     rules = Rules.of_settings(settings, HOP_SECONDS)
     n_episodes = 0
     for signed in (scores, np.log(scores)):  # the classifier's doubt may be negative
@@ -93,7 +97,7 @@ def test_the_episodes_at_any_threshold_are_those_of_the_event_detector(
             mine = [opened for opened, _ in openings(signed, float(threshold), rules)]
             assert mine == episodes_one_by_one(signed, float(threshold), settings)
             n_episodes += len(mine)
-    assert n_episodes > 100
+    assert n_episodes > 50
 
 
 def alarms_a_week(threshold: float, weeks: list[FloatArray]) -> float:
@@ -158,7 +162,9 @@ def test_few_recordings_are_resampled_as_stretches_of_them(n_recordings: int) ->
     series = [ScoreSeries(part, str(i)) for i, part in enumerate(np.array_split(scores, n_recordings))]
     curve = rate_curve(series, SETTINGS, hop_seconds=HOP_SECONDS)
     assert curve.hours == pytest.approx(6, rel=0.01)
-    assert (curve.high > 2 * curve.low).all()
+    seldom = curve.per_week < 100  # more often, what comes again within minutes is one episode, whatever is resampled
+    assert seldom.sum() > 5
+    assert (curve.high > 2 * curve.low)[seldom].all()
 
 
 def test_too_little_sound_is_refused_with_the_hours_that_it_takes() -> None:

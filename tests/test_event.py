@@ -1,6 +1,7 @@
 """Episodes: when they open, what they say, and that every one of them closes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,19 +18,24 @@ SETTINGS = EventSettings(on_delay=OnDelay(windows=4, of=6), off_delay_seconds=5.
 ORDINARY = Ordinary(0.0, 0.1, 30.0, 0.1, 30.0, 1.0)
 """A machine that is well known: ordinary sound scores 1, a tenth more or less."""
 
+JUST_ENROLLED = replace(ORDINARY, level_freedom=6.0, freedom=2.4)
+"""The same as a quarter of an hour knows it."""
+
 MINUTES = 117
 """Hops a minute."""
 
 
-def detector_of(settings: EventSettings = SETTINGS, rate: float = 0.01) -> EventDetector:
-    evidence = evidence_of(settings, ORDINARY, window_seconds=9.6, hop_seconds=HOP_SECONDS)
-    threshold = float(np.exp(log_score_at(ORDINARY, rate)))
+def detector_of(settings: EventSettings = SETTINGS, rate: float = 0.01, ordinary: Ordinary = ORDINARY) -> EventDetector:
+    evidence = evidence_of(settings, ordinary, window_seconds=9.6, hop_seconds=HOP_SECONDS)
+    threshold = float(np.exp(log_score_at(ordinary, rate)))
     return EventDetector(settings, evidence, rate=rate, threshold=threshold)
 
 
-def play(scores: Sequence[float], settings: EventSettings = SETTINGS) -> list[tuple[int, Event]]:
+def play(
+    scores: Sequence[float], settings: EventSettings = SETTINGS, ordinary: Ordinary = ORDINARY
+) -> list[tuple[int, Event]]:
     """Every event, with the number of the window that caused it."""
-    detector = detector_of(settings)
+    detector = detector_of(settings, ordinary=ordinary)
     return [(i, event) for i, score in enumerate(scores) for event in step(detector, i, score)]
 
 
@@ -101,6 +107,41 @@ def test_a_minutes_evidence_does_not_outlive_a_repair(rng: np.random.Generator) 
     events = [(i, e) for i, e in play(np.exp(np.concatenate(series)).tolist()) if e.kind != "updated"]
     assert [event.kind for _, event in events] == ["opened", "closed"]
     assert 30 * MINUTES < events[1][0] < 32 * MINUTES
+
+
+def ends(events: Sequence[tuple[int, Event]]) -> list[tuple[int, str]]:
+    return [(i, event.kind) for i, event in events if event.kind != "updated"]
+
+
+def test_what_comes_again_within_minutes_is_one_episode_in_the_end(rng: np.random.Generator) -> None:
+    """A fault that rattles, ten seconds a minute for half an hour."""
+    normal, rattle = rng.normal(0, 0.05, 30 * MINUTES), rng.normal(0, 0.05, (30, MINUTES))
+    rattle[:, :20] += 1.0
+    scores = np.exp(np.concatenate([normal, rattle.ravel(), rng.normal(0, 0.05, 10 * MINUTES)])).tolist()
+    found = ends(play(scores))
+    assert len(found) <= 2 * 6
+    assert found[-2][0] < 36 * MINUTES  # open from then on
+    assert 60 * MINUTES < found[-1][0] < 64.5 * MINUTES  # and over within five minutes of the last time
+
+
+def test_what_comes_again_after_an_hour_is_as_soon_over_as_the_first_time(rng: np.random.Generator) -> None:
+    quiet = rng.normal(0, 0.05, 60 * MINUTES)
+    found = ends(play(np.exp(np.concatenate([quiet, *[np.r_[np.ones(20), quiet]] * 3])).tolist()))
+    lengths = [closed - opened for (opened, _), (closed, _) in zip(found[::2], found[1::2], strict=True)]
+    assert len(lengths) == 3
+    assert max(lengths) < 40
+
+
+def test_a_young_run_learns_what_it_came_back_from_and_an_old_one_is_told_of_it(rng: np.random.Generator) -> None:
+    """A machine that is higher for a minute of every three. Heard from the first minute on, that is how it sounds."""
+    turn = np.concatenate([rng.normal(-0.1, 0.1, 2 * MINUTES), rng.normal(0.25, 0.1, MINUTES)])
+    habit = ends(play(np.exp(np.tile(turn, 20)).tolist(), ordinary=JUST_ENROLLED))
+    assert [kind for _, kind in habit] == ["opened", "closed"]
+
+    before = rng.normal(-0.1, 0.1, 60 * MINUTES)
+    news = ends(play(np.exp(np.concatenate([before, np.tile(turn, 20)])).tolist(), ordinary=JUST_ENROLLED))
+    assert 3 <= len(news) <= 2 * 7
+    assert news[-1][1] == "opened"  # and stands
 
 
 def test_updates_come_at_their_interval() -> None:

@@ -10,6 +10,7 @@ there was too little sound is refused, with the hours that it would take.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +20,7 @@ from edge.config import EventSettings
 from edge.ear import FloatArray
 from edge.errors import EarshotError
 from edge.judge.fit import FEW_RECORDINGS
+from edge.judge.off_delay import OffDelay
 
 WEEK_HOURS: Final = 168.0
 
@@ -198,13 +200,16 @@ def unrefused_threshold(
 class Rules:
     """When an episode opens and closes (edge/judge/event.py), in hops.
 
-    needed, of  k of n; off_hops, longest  hops from the first low one, or from the opening, to the closing
+    needed, of   k of n
+    off_seconds  from the first low one to the closing, at first (edge/judge/off_delay.py)
+    longest      from the opening to the closing
     """
 
     needed: int
     of: int
-    off_hops: int
+    off_seconds: float
     longest: int
+    hop_seconds: float
 
     @classmethod
     def of_settings(cls, settings: EventSettings, hop_seconds: float) -> "Rules":
@@ -212,8 +217,9 @@ class Rules:
         return cls(
             needed=settings.on_delay.windows,
             of=settings.on_delay.of,
-            off_hops=math.ceil(settings.off_delay_seconds / hop_seconds - 1e-9),
+            off_seconds=settings.off_delay_seconds,
             longest=max(1, math.ceil(60 * settings.max_episode_minutes / hop_seconds - 1e-9)),
+            hop_seconds=hop_seconds,
         )
 
 
@@ -228,10 +234,14 @@ def openings(scores: FloatArray, threshold: float, rules: Rules) -> list[tuple[i
     hot = np.flatnonzero(heard[1:] - heard[np.maximum(np.arange(n) - rules.of + 1, 0)] >= rules.needed)
     if not hot.size:
         return []
-    low = scores <= threshold
-    latest_high = np.maximum.accumulate(np.where(low, -1, np.arange(n)))
-    quiet = np.flatnonzero(low & (np.arange(n) - latest_high - 1 >= rules.off_hops))
+    latest_high = np.maximum.accumulate(np.where(above, np.arange(n), -1))
+    low_hops = np.arange(n) - latest_high  # in a row
 
+    @cache
+    def over_after(off_hops: int) -> IntArray:
+        return np.flatnonzero(low_hops > off_hops)
+
+    off_delay = OffDelay(rules.off_seconds, rules.hop_seconds)
     episodes: list[tuple[int, int]] = []
     forgotten = -1  # what came up to here was forgotten when the last episode closed
     i = 0
@@ -240,8 +250,12 @@ def openings(scores: FloatArray, threshold: float, rules: Rules) -> list[tuple[i
         if heard[opened + 1] - heard[max(opened - rules.of, forgotten) + 1] < rules.needed:
             i += 1
             continue
-        j = int(np.searchsorted(quiet, opened, "right"))
-        closed = min(int(quiet[j]) if j < quiet.size else n, opened + rules.longest, n)
+        over = over_after(off_delay.opened(opened * rules.hop_seconds))
+        j = int(np.searchsorted(over, opened, "right"))
+        recovered = int(over[j]) if j < over.size else n
+        closed = min(recovered, opened + rules.longest, n)
+        if closed == recovered:
+            off_delay.recovered(closed * rules.hop_seconds)
         episodes.append((opened, closed))
         forgotten = closed
         i = int(np.searchsorted(hot, closed, "right"))

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from edge.config import EventSettings
 from edge.judge.evidence import NOTHING, Evidence, Recovery, Surprise
+from edge.judge.off_delay import OffDelay
 from edge.judge.ordinary import Ordinary
 from edge.judge.why import Cause
 
@@ -90,7 +91,7 @@ class EventDetector:
         self.threshold = threshold
         self.surprise = NOTHING
         self._evidence = evidence
-        self._off_hops = max(1, math.ceil(settings.off_delay_seconds / evidence.hop_seconds - 1e-9))
+        self._off_delay = OffDelay(settings.off_delay_seconds, evidence.hop_seconds)
         self._newest: deque[float] = deque(maxlen=settings.on_delay.of)
         self._episode: _Episode | None = None
         self._latest: float | None = None
@@ -146,6 +147,7 @@ class EventDetector:
     def forget(self) -> None:
         """Nothing connects what comes with what came before: it is another recording."""
         self._evidence.forget()
+        self._off_delay.forget()
         self._latest = None
 
     def believe(self, ordinary: Ordinary, known_level: float | None = None) -> None:
@@ -183,7 +185,12 @@ class EventDetector:
         assert surprise.scale is not None
         against: Literal["enrolment", "recently"] = "recently" if surprise.is_step else "enrolment"
         basis = Basis(surprise.scale.seconds, against, surprise.probability)
-        recovery = Recovery(surprise, self._evidence.deviation, off_hops=self._off_hops)
+        recovery = Recovery(
+            surprise,
+            self._evidence.deviation,
+            off_hops=max(1, self._off_delay.hops),
+            calm_hops=max(1, self._off_delay.opened(time)),
+        )
         self._episode = _Episode(uuid.uuid4().hex, time, time, score, score, basis, bands, recovery)
         return [self._event(self._episode, "opened", time)]
 
@@ -205,7 +212,9 @@ class EventDetector:
     def _close(self, episode: _Episode, time: float, reason: Reason) -> list[Event]:
         self._episode = None
         self._newest.clear()
-        self._evidence.restart()
+        self._evidence.restart(came_back=reason == "recovered")
+        if reason == "recovered":
+            self._off_delay.recovered(time)
         return [self._event(episode, "closed", time, reason)]
 
     def _event(self, episode: _Episode, kind: Kind, time: float, reason: Reason | None = None) -> Event:

@@ -66,6 +66,9 @@ MOST_FREEDOM: Final = 8.0
 MEMORY_SECONDS: Final = 4 * 3600.0
 """In which the past counts ever less while nothing is learnt: after an episode, or a gap."""
 
+YOUNG_HOPS: Final = HORIZONS * MAX_BLOCKS // 2
+"""A run whose past is shorter, eight minutes, has not been heard through its habits yet."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -171,9 +174,16 @@ class Evidence:
         for _ in range(min(hops, max(scale.hops for scale in self._scales) + GUARD_HOPS)):
             self.step(None)
 
-    def restart(self) -> None:
-        """Let every scale wait until it is full again: after an episode, so that its sound is not reported twice."""
+    def restart(self, *, came_back: bool = False) -> None:
+        """Let every scale wait until it is full again: after an episode, so that its sound is not reported twice.
+
+        came_back: whether the sound was ordinary again by itself. In a young run that is how this machine sounds from
+        time to time, and its past learns it; later it is news each time.
+        """
+        is_habit = came_back and self._trusted(self._pasts[0]).weight < YOUNG_HOPS
         for past in self._pasts:
+            if is_habit:
+                past.learn_newest()
             past.restart()
 
     def forget(self) -> None:
@@ -350,14 +360,21 @@ class _Past:
             self._heard -= leaving[1]
         if len(self._blocks) > self._n_blocks + self._n_guard:
             oldest = self._blocks.popleft()
-            if learn and oldest[1]:
+            if learn:
                 self._learn(*oldest)
 
     def _learn(self, total: float, heard: int) -> None:
+        if not heard:
+            return
         self.weight = min(self.weight + heard, HORIZONS * max(self.hops, MAX_BLOCKS))
         off = total / heard - self.level
         self.level += heard / self.weight * off
         self.square += heard / self.weight * (off * (total / heard - self.level) - self.square)
+
+    def learn_newest(self) -> None:
+        """Let the past grow by what is about to be forgotten."""
+        for block in self._blocks:
+            self._learn(*block)
 
     def restart(self) -> None:
         """Forget the newest hops; the past stays."""
@@ -373,10 +390,14 @@ class Recovery:
     faint fault needs longer averages: as many hops as make the deviation of their mean a third of the half way.
     """
 
-    def __init__(self, surprise: Surprise, deviation: float, *, off_hops: int) -> None:
-        """surprise: what opened the episode. deviation: that of `Evidence`. off_hops: the off-delay, >= 1."""
+    def __init__(self, surprise: Surprise, deviation: float, *, off_hops: int, calm_hops: int | None = None) -> None:
+        """surprise: what opened the episode. deviation: that of `Evidence`. off_hops: the off-delay, >= 1.
+
+        calm_hops: for how long it has to be over instead, where the off-delay is known to be too short.
+        """
         self._expected, self._fault = surprise.expected, surprise.average
         self._off_hops = off_hops
+        self._calm_hops = off_hops if calm_hops is None else calm_hops
         half = max((surprise.average - surprise.expected) / 2, 1e-6)
         self._newest: deque[float] = deque(maxlen=self._hops_of(half, deviation))
         self._low_hops = 0
@@ -388,7 +409,7 @@ class Recovery:
         if is_full:
             self._fault = max(self._fault, mean)
         self._low_hops = self._low_hops + 1 if mean < (self._expected + self._fault) / 2 else 0
-        return is_full and self._low_hops >= self._off_hops
+        return is_full and self._low_hops >= self._calm_hops
 
     def _hops_of(self, half: float, deviation: float) -> int:
         return int(min(max(self._off_hops, WINDOW_HOPS * (3 * deviation / half) ** 2), MAX_BLOCKS))
