@@ -212,8 +212,10 @@ class EventDetector:
     def _close(self, episode: _Episode, time: float, reason: Reason) -> list[Event]:
         self._episode = None
         self._newest.clear()
-        self._evidence.restart(came_back=reason == "recovered")
-        if reason == "recovered":
+        came_back = reason == "recovered"
+        # What enrolment itself would report is no habit of the machine, however often it comes and goes.
+        self._evidence.restart(came_back=came_back and episode.basis.against == "recently")
+        if came_back:
             self._off_delay.recovered(time)
         return [self._event(episode, "closed", time, reason)]
 

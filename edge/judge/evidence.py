@@ -177,8 +177,8 @@ class Evidence:
     def restart(self, *, came_back: bool = False) -> None:
         """Let every scale wait until it is full again: after an episode, so that its sound is not reported twice.
 
-        came_back: whether the sound was ordinary again by itself. In a young run that is how this machine sounds from
-        time to time, and its past learns it; later it is news each time.
+        came_back: whether it was a step up that came down by itself. In a young run that is how this machine sounds
+        from time to time, and its past learns it; later it is news each time.
         """
         is_habit = came_back and self._trusted(self._pasts[0]).weight < YOUNG_HOPS
         for past in self._pasts:
