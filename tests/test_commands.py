@@ -221,6 +221,28 @@ def test_a_short_recording_is_repeated_and_says_so(
     assert f"{path}: 0 windows to judge: 5.00 s is shorter than a window of 9.6 s" in ran.stderr
 
 
+def test_a_mean_off_zero_is_taken_out_and_says_so(
+    sound: NDArray[np.float32], write_wav: WriteWav, demo_detector: Path, earshot: Earshot
+) -> None:
+    well, off = write_wav("well.wav", sound[:WINDOW]), write_wav("off.wav", sound[:WINDOW] + np.float32(0.5))
+    ran = earshot("score", well, off, "--detector", demo_detector, "--output", "-")
+    expected, row = rows_of(ran.stdout)
+    assert (row["decision"], expected["note"]) == ("normal", "")
+    assert float(row["score"]) == pytest.approx(float(expected["score"]), abs=0.05)
+    assert row["note"] == "its mean, +0.5 of full scale off zero, was taken out: a broken bias?"
+    assert row["note"] in earshot("replay", off, "--detector", demo_detector).stderr
+
+
+def test_a_clip_in_which_the_mean_moves_has_a_reason_and_no_score(
+    sound: NDArray[np.float32], write_wav: WriteWav, demo_detector: Path, earshot: Earshot
+) -> None:
+    stepped = sound[:WINDOW] + np.where(np.arange(WINDOW) < WINDOW // 3, 0, 0.3).astype(np.float32)
+    ran = earshot("score", write_wav("stepped.wav", stepped), "--detector", demo_detector, "--output", "-")
+    (row,) = rows_of(ran.stdout)
+    assert (ran.code, row["score"]) == (1, "")
+    assert row["note"].endswith("; offset moved")
+
+
 def test_a_dead_channel_says_where_the_sound_is(
     sound: NDArray[np.float32], write_wav: WriteWav, demo_detector: Path, earshot: Earshot
 ) -> None:
