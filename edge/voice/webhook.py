@@ -23,6 +23,7 @@ from edge import __version__
 from edge.config import NotifySettings, TlsSettings
 from edge.errors import EarshotError
 from edge.voice.credentials import in_words, password_in, tls_context
+from edge.voice.dialing import dial
 from edge.voice.message import as_json
 from edge.voice.notice import Notice
 
@@ -80,11 +81,12 @@ class Webhook:
     def _ask(self, headers: dict[str, str], body: bytes) -> Answer:
         target = (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
         with closing(self._connection()) as connection:
-            connection.connect()
             deadline = threading.Timer(DEADLINE_SECONDS, _cut, (connection.sock,))
             deadline.daemon = True
             deadline.start()
             try:
+                if isinstance(connection.sock, ssl.SSLSocket):
+                    connection.sock.do_handshake()
                 connection.request("POST", target, body, headers)
                 answer = connection.getresponse()
                 return _meaning(answer, _read(answer))
@@ -92,11 +94,17 @@ class Webhook:
                 deadline.cancel()
 
     def _connection(self) -> http.client.HTTPConnection:
+        """Return one that is connected; its greeting, if it is TLS, is to come."""
         host, port = self._url.hostname or "", self._url.port
         if self._url.scheme == "http":
-            return http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS)
+            connection = http.client.HTTPConnection(host, port)
+            connection.sock = dial(host, connection.port, CONNECT_SECONDS)
+            return connection
         trusted = tls_context(TlsSettings(enabled=True, ca_file=self._settings.ca_file), "notify")
-        return http.client.HTTPSConnection(host, port, timeout=CONNECT_SECONDS, context=trusted)
+        connection = http.client.HTTPSConnection(host, port, context=trusted)
+        plain = dial(host, connection.port, CONNECT_SECONDS)
+        connection.sock = trusted.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+        return connection
 
     def _authorization(self) -> dict[str, str]:
         """Return who we are: a token, or with a name its password."""
