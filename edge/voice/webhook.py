@@ -67,10 +67,13 @@ class Webhook:
         """Return where it is, without the path: of ntfy it is as good as a password."""
         return f"{self._url.scheme}://{self._url.netloc}"
 
-    def tell(self, notice: Notice, late: str | None = None) -> Answer:
-        """Tell it, within `DEADLINE_SECONDS`. late: words for one that had to wait. Nothing is raised."""
+    def tell(self, notice: Notice, late: str | None = None, *, apart: bool = False) -> Answer:
+        """Tell it, within `DEADLINE_SECONDS`. Nothing is raised.
+
+        late: words for one that had to wait; apart: not in the place of what was told of its episode since.
+        """
         try:
-            headers, body = _ntfy(notice, late) if self._settings.format == "ntfy" else _json(notice)
+            headers, body = _ntfy(notice, late, apart=apart) if self._settings.format == "ntfy" else _json(notice)
             headers |= {"User-Agent": f"earshot/{__version__}", "Connection": "close", **self._authorization()}
             return self._ask(headers, body)
         except EarshotError as error:  # of the files that are ours
@@ -119,10 +122,10 @@ class Webhook:
         return {"Authorization": f"Basic {base64.b64encode(f'{name}:{secret}'.encode()).decode()}"}
 
 
-def _ntfy(notice: Notice, late: str | None) -> tuple[dict[str, str], bytes]:
+def _ntfy(notice: Notice, late: str | None, *, apart: bool) -> tuple[dict[str, str], bytes]:
     message = "\n".join(line for line in (notice.message, late) if line)
     headers = {"Title": _ascii(notice.title), "Priority": str(notice.priority), "Tags": ",".join(notice.tags)}
-    if notice.episode is not None:  # one entry on the phone for an episode: what comes later takes its place
+    if notice.episode is not None and not apart:  # an episode is one entry on the phone: what comes later replaces it
         headers["X-Sequence-ID"] = notice.episode
     if notice.png is None:
         return headers, message.encode()
