@@ -243,6 +243,16 @@ def test_a_clip_in_which_the_mean_moves_has_a_reason_and_no_score(
     assert row["note"].endswith("; offset moved")
 
 
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_standard_input_that_is_closed_is_no_sound(command: str, tmp_path: Path, demo_detector: Path) -> None:
+    config = tmp_path / "config.yaml"
+    source = f"{{name: pipe, type: stdin, detector: {demo_detector}}}"
+    config.write_text(f"sources: [{source}]\nmqtt: {{host: 127.0.0.1, port: 1}}\n")
+    ran = run_process(["/bin/sh", "-c", 'exec "$@" <&-', "-", *COMMAND, command, "--config", config])
+    assert "stdin: is closed, expected samples" in ran.stderr + ran.stdout
+    assert "Traceback" not in ran.stderr
+
+
 def test_a_dead_channel_says_where_the_sound_is(
     sound: NDArray[np.float32], write_wav: WriteWav, demo_detector: Path, earshot: Earshot
 ) -> None:
