@@ -325,6 +325,8 @@ def test_a_reader_of_stdout_that_leaves_ends_it_without_a_word(clip: Path, demo_
     [
         (OSError(errno.ENOSPC, "No space left on device"), "the system refused something: No space left on device"),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), "the system refused something: Broken pipe"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "None"), "None: No such file or directory"),
+        (OSError(errno.EXDEV, "Invalid link", "a", None, b"None"), "a -> None: Invalid link"),
         (OSError("no words of the system's"), "the system refused something: no words of the system's"),
         (PermissionError(errno.EACCES, "Permission denied", "/a\x1b"), r"/a\x1b: Permission denied"),
     ],
