@@ -38,7 +38,7 @@ MOST_ANSWER_BYTES: Final = 2_000
 LONGEST_RETRY_SECONDS: Final = 3600.0
 
 THIS_MESSAGE: Final = frozenset({400, 409, 413, 415, 422})
-"""What speaks against the message, and would again: https://www.rfc-editor.org/rfc/rfc9110#name-client-error-4xx"""
+"""What speaks against the message, which holds up no other then: https://www.rfc-editor.org/rfc/rfc9110#name-client-error-4xx"""
 
 
 @dataclass(frozen=True)
