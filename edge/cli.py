@@ -218,7 +218,7 @@ def _end(number: int, _frame: FrameType | None) -> None:
 
 def _told(error: OSError) -> str:
     """Return what the system has refused, and of which files, if it says so."""
-    names = [os.fsdecode(name) if isinstance(name, bytes) else str(name) for name in (error.filename, error.filename2)]
-    where = " -> ".join(name for name in names if name != "None")
+    names = [name for name in (error.filename, error.filename2) if name is not None]
+    where = " -> ".join(os.fsdecode(name) if isinstance(name, bytes) else str(name) for name in names)
     what = error.strerror or str(error) or type(error).__name__
     return f"{where}: {what}" if where else f"the system refused something: {what}; `earshot -v` says where"

@@ -221,6 +221,38 @@ def test_a_short_recording_is_repeated_and_says_so(
     assert f"{path}: 0 windows to judge: 5.00 s is shorter than a window of 9.6 s" in ran.stderr
 
 
+def test_a_mean_off_zero_is_taken_out_and_says_so(
+    sound: NDArray[np.float32], write_wav: WriteWav, demo_detector: Path, earshot: Earshot
+) -> None:
+    well, off = write_wav("well.wav", sound[:WINDOW]), write_wav("off.wav", sound[:WINDOW] + np.float32(0.5))
+    ran = earshot("score", well, off, "--detector", demo_detector, "--output", "-")
+    expected, row = rows_of(ran.stdout)
+    assert (row["decision"], expected["note"]) == ("normal", "")
+    assert float(row["score"]) == pytest.approx(float(expected["score"]), abs=0.05)
+    assert row["note"] == "its mean, +0.5 of full scale off zero, was taken out: a broken bias?"
+    assert row["note"] in earshot("replay", off, "--detector", demo_detector).stderr
+
+
+def test_a_clip_in_which_the_mean_moves_has_a_reason_and_no_score(
+    sound: NDArray[np.float32], write_wav: WriteWav, demo_detector: Path, earshot: Earshot
+) -> None:
+    stepped = sound[:WINDOW] + np.where(np.arange(WINDOW) < WINDOW // 3, 0, 0.3).astype(np.float32)
+    ran = earshot("score", write_wav("stepped.wav", stepped), "--detector", demo_detector, "--output", "-")
+    (row,) = rows_of(ran.stdout)
+    assert (ran.code, row["score"]) == (1, "")
+    assert row["note"].endswith("; offset moved")
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_standard_input_that_is_closed_is_no_sound(command: str, tmp_path: Path, demo_detector: Path) -> None:
+    config = tmp_path / "config.yaml"
+    source = f"{{name: pipe, type: stdin, detector: {demo_detector}}}"
+    config.write_text(f"sources: [{source}]\nmqtt: {{host: 127.0.0.1, port: 1}}\n")
+    ran = run_process(["/bin/sh", "-c", 'exec "$@" <&-', "-", *COMMAND, command, "--config", config])
+    assert "stdin: is closed, expected samples" in ran.stderr + ran.stdout
+    assert "Traceback" not in ran.stderr
+
+
 def test_a_dead_channel_says_where_the_sound_is(
     sound: NDArray[np.float32], write_wav: WriteWav, demo_detector: Path, earshot: Earshot
 ) -> None:
@@ -293,6 +325,8 @@ def test_a_reader_of_stdout_that_leaves_ends_it_without_a_word(clip: Path, demo_
     [
         (OSError(errno.ENOSPC, "No space left on device"), "the system refused something: No space left on device"),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), "the system refused something: Broken pipe"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "None"), "None: No such file or directory"),
+        (OSError(errno.EXDEV, "Invalid link", "a", None, b"None"), "a -> None: Invalid link"),
         (OSError("no words of the system's"), "the system refused something: no words of the system's"),
         (PermissionError(errno.EACCES, "Permission denied", "/a\x1b"), r"/a\x1b: Permission denied"),
     ],

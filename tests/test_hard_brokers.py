@@ -26,7 +26,7 @@ from edge.voice.waiting import Cause
 from tests import fakebroker
 from tests.fakebroker import PUBLISH, SUBSCRIBE, FakeBroker, HangUp, Packet
 from tests.real.mosquitto import wait_until
-from tests.test_publisher import EVENT
+from tests.test_publisher import EVENT, HEALTH
 
 PICTURE = b"\x89PNG" + b"x" * 14_000
 
@@ -457,6 +457,27 @@ def test_a_subscription_is_heard_again_where_links_end_without_it(caplog: pytest
         time.sleep(0.5)
         assert publisher.figures["left_out"] == []
     assert "cmd/+: connections end without it too: it is tried again" in caplog.text
+
+
+def test_ends_that_the_broker_explains_speak_for_nobody_who_is_left_out() -> None:
+    """It is busy, or moves: that links end without the subscription, too, is no proof of its innocence."""
+    bye = bytes([fakebroker.DISCONNECT << 4, 2, 0x97, 0])
+    n_wishes = 0
+
+    def answers(packet: Packet) -> bytes | None:
+        nonlocal n_wishes
+        if packet.kind == SUBSCRIBE:
+            n_wishes += 1
+            raise HangUp
+        return bye if n_wishes == 2 and packet.topic.endswith("health") else None
+
+    with FakeBroker(answers, version=5) as broker, publishing(broker, on_command=lambda *_: None) as publisher:
+        publisher.health(HEALTH)
+        wait_until(lambda: publisher.figures["left_out"], "the subscription is given up")
+        n_links = broker.n_links
+        wait_until(lambda: broker.n_links >= n_links + 5, "it comes back")
+        assert [each["topic"] for each in publisher.figures["left_out"]] == ["earshot/hall/+/cmd/+"]
+        assert n_wishes == 2
 
 
 @pytest.mark.parametrize(

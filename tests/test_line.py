@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge import detector as detectors
-from edge.detector.line import Line
+from edge.detector.line import Line, Reading
 from edge.ear import Ear, Frontend, HopPlan, Model
 from edge.source import read_samples
 from tests.conftest import DEMO
@@ -19,12 +19,16 @@ SOUND = read_samples(next((DEMO / "recordings").glob("*.flac")))[: 16_000 * 14]
 
 
 def scores_in_blocks(samples: np.ndarray, blocks: list[int]) -> list[tuple[int, float]]:
-    line, start, readings, i = Line(DETECTOR, SECTION), 0, [], 0
+    return [(reading.end_sample, reading.scores["fused"]) for reading in in_blocks(samples, blocks)]
+
+
+def in_blocks(samples: np.ndarray, blocks: list[int]) -> list[Reading]:
+    line, start, readings, i = Line(DETECTOR, SECTION), 0, list[Reading](), 0
     while start < samples.size:
         block = samples[start : start + blocks[i % len(blocks)]]
         readings += line.feed(block)
         start, i = start + block.size, i + 1
-    return [(reading.end_sample, reading.scores["fused"]) for reading in readings]
+    return readings
 
 
 @settings(max_examples=6)
@@ -79,6 +83,53 @@ def test_a_moment_of_death_spoils_the_windows_that_hold_it_and_no_other() -> Non
             assert reading.fault
         if reading.end_sample <= dead_from or start >= dead_until:
             assert reading.fault is None
+
+
+@pytest.mark.parametrize("offset", [0.05, 0.1, 0.5, -0.5])
+def test_a_mean_off_zero_is_no_sound(offset: float) -> None:
+    """A broken bias scored 2.9 with a tenth of full scale, 5.4 with half of it, of a threshold of 1.7."""
+    line = Line(DETECTOR, SECTION)
+    heard = line.feed(SOUND + np.float32(offset))
+    assert line.ear.offset == pytest.approx(offset, abs=0.01)
+    expected = Line(DETECTOR, SECTION).feed(SOUND)
+    assert [r.scores["fused"] for r in heard] == pytest.approx([r.scores["fused"] for r in expected], abs=0.05)
+    assert [r.level_dbfs for r in heard] == pytest.approx([r.level_dbfs for r in expected], abs=0.1)
+
+
+@pytest.mark.parametrize("blocks", [[1600], [50_000, 700]])
+def test_block_sizes_do_not_matter_where_a_mean_is_off_zero(blocks: list[int]) -> None:
+    off = np.concatenate([SOUND, SOUND])
+    off[150_000:] += np.float32(0.25)
+    came, expected = in_blocks(off, blocks), in_blocks(off, [off.size])
+    assert [(r.end_sample, r.fault) for r in came] == [(r.end_sample, r.fault) for r in expected]
+    assert {r.fault for r in came} == {None, "offset moved"}
+    scores = [[r.scores.get("fused", 0.0) for r in readings] for readings in (came, expected)]
+    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-5)
+
+
+def test_sound_about_zero_is_left_alone_to_the_last_bit(rng: np.random.Generator) -> None:
+    t = np.arange(200_000) / 16_000
+    others = [rng.normal(0, 0.5, t.size), 0.5 * np.sin(40 * np.pi * t), 0.3 * np.sign(np.sin(100 * np.pi * t))]
+    for sound in [SOUND, *(np.asarray(each, np.float32) for each in others)]:
+        ear = Line(DETECTOR, SECTION).ear
+        for came, expected in zip(ear.feed(sound), DETECTOR.ear().feed(sound), strict=True):
+            assert came.fault is None
+            assert (came.bands == expected.bands).all()
+            assert (came.embedding == expected.embedding).all()
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 0.5), (0.5, 0), (0.1, -0.05)])
+def test_a_step_of_the_mean_is_an_anomaly_in_no_window_once_it_is_known(before: float, after: float) -> None:
+    sound, at, known_seconds = np.tile(SOUND, 3), 250_000, 3.6
+    stepped = sound + np.where(np.arange(sound.size) < at, before, after).astype(np.float32)
+    readings, expected = Line(DETECTOR, SECTION).feed(stepped), Line(DETECTOR, SECTION).feed(sound)
+    for reading, ordinary in zip(readings, expected, strict=True):
+        start = reading.end_sample - DETECTOR.plan.window_samples
+        if reading.end_sample <= at or start >= at + known_seconds * 16_000:
+            assert reading.fault is None
+            assert reading.scores["fused"] == pytest.approx(ordinary.scores["fused"], abs=0.05)
+        elif reading.end_sample >= at + known_seconds * 16_000:
+            assert reading.fault == ("offset moved" if start < at + 2.5 * 16_000 else reading.fault)
 
 
 def test_level_is_that_of_the_newest_hop(rng: np.random.Generator) -> None:

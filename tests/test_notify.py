@@ -2,6 +2,7 @@
 
 import base64
 import json
+import logging
 import socket
 import ssl
 import threading
@@ -22,7 +23,7 @@ from edge.config import NotifySettings, load
 from edge.errors import ConfigError
 from edge.page.bundle import without_secrets
 from edge.voice import notifier as notifiers
-from edge.voice import webhook
+from edge.voice import second_try, webhook
 from edge.voice.notice import Notice, of_event, of_sensor
 from edge.voice.notifier import Notifier
 from edge.voice.phrases import PHRASES
@@ -404,6 +405,64 @@ def test_a_message_that_is_not_taken_is_set_aside_and_the_next_one_told(tmp_path
         wait_until(lambda: notifier.figures["queued"] == 0, "all is settled")
         assert (notifier.figures["dead_letters"], notifier.figures["reason"]) == (1, None)
         assert told(phone) == ["pump sounds wrong", "pump: the picture of its episode", "pump sounds normal again"]
+
+
+def test_what_was_set_aside_is_told_once_more_ever_more_seldom_and_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(second_try, "FIRST_PAUSE_SECONDS", 0.5)
+    caplog.set_level(logging.INFO)
+    mended = threading.Event()
+
+    def answers(handler: BaseHTTPRequestHandler) -> None:
+        is_bad = handler.headers["Title"] == NOTICE.title and not mended.is_set()
+        respond(400 if is_bad else 200)(handler)
+
+    with Phone(answers) as phone, notifying(phone, tmp_path) as notifier:
+        notifier.event(event(1))
+        notifier.event(event(1, "closed"))
+        wait_until(lambda: told(phone)[:2] == ["pump sounds wrong", "pump sounds normal again"], "it holds nothing up")
+        wait_until(lambda: "tried once more for the 2. time" in caplog.text, "it is tried again, twice")
+        assert (notifier.figures["dead_letters"], notifier.figures["dead_letters_arrived"]) == (1, 0)
+        mended.set()
+        wait_until(lambda: notifier.figures["dead_letters_arrived"] == 1, "it arrives after all")
+        assert (notifier.figures["dead_letters"], notifier.figures["queued"]) == (0, 0)
+        assert told(phone)[-1] == "pump sounds wrong"
+        assert "x-sequence-id" not in phone.asked[-1].headers  # its end, which was told before, stays on the phone
+
+
+def test_what_was_set_aside_is_told_once_more_at_the_next_start(tmp_path: Path) -> None:
+    with Phone(respond(400)) as phone, notifying(phone, tmp_path) as notifier:
+        notifier.event(event(1))
+        wait_until(lambda: notifier.figures["dead_letters"] == 1, "it is set aside")
+    with Phone() as phone, notifying(phone, tmp_path) as notifier:
+        wait_until(lambda: notifier.figures["dead_letters_arrived"] == 1, "it is told")
+        assert told(phone) == ["pump sounds wrong"]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 500])
+def test_what_speaks_against_the_server_or_us_loses_no_alarm(status: int, tmp_path: Path) -> None:
+    """The server is being upgraded, or a token was mistyped: both are mended."""
+    with Phone(respond(status)) as phone, notifying(phone, tmp_path) as notifier:
+        notifier.event(event(1))
+        wait_until(lambda: len(phone.asked) >= 3, "it is tried again")
+        assert (notifier.figures["queued"], notifier.figures["dead_letters"]) == (1, 0)
+        assert str(notifier.figures["reason"]).startswith(str(status))
+        phone.answers = respond(200)
+        wait_until(lambda: not notifier.figures["queued"], "it is told")
+
+
+def test_a_server_that_is_away_costs_what_was_set_aside_a_pause(tmp_path: Path) -> None:
+    with Phone(respond(400)) as phone, notifying(phone, tmp_path) as notifier:
+        notifier.event(event(1))
+        notifier.event(event(2))
+        wait_until(lambda: notifier.figures["dead_letters"] == 2, "they are set aside")
+    with Phone(respond(503)) as phone, notifying(phone, tmp_path) as notifier:
+        wait_until(lambda: phone.asked, "one is told once more")
+        phone.answers = respond(200)
+        notifier.event(event(3))
+        wait_until(lambda: len(phone.asked) == 2 and not notifier.figures["queued"], "what is new does not wait")
+        assert (notifier.figures["dead_letters"], notifier.figures["dead_letters_arrived"]) == (2, 0)
 
 
 def test_what_waits_survives_the_process(tmp_path: Path) -> None:

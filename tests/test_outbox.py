@@ -17,7 +17,7 @@ import pytest
 
 from edge.config.settings import OutboxSettings
 from edge.voice import shadow
-from edge.voice.backlog import News
+from edge.voice.backlog import Backlog, News
 from edge.voice.database import Database
 from edge.voice.episodes import MOST_EPISODES
 from edge.voice.outbox import FILE_NAME, STALLED, Outbox
@@ -66,6 +66,21 @@ def killed(box_folder: Path, copy: Path) -> Path:
 
 
 # --- What is kept ---
+
+
+def test_what_is_held_is_looked_up_under_the_lock() -> None:
+    backlog = Backlog(OutboxSettings(), time.monotonic, shadowed=False)
+
+    class Held(set[int]):
+        def __contains__(self, number: object) -> bool:
+            assert backlog._lock.locked()
+            return super().__contains__(number)
+
+    backlog._held = Held()
+    number = backlog.put("a", {"kind": "opened", "id": "1"}, None, held=True)
+    assert backlog.after(0) is None
+    backlog.let_go(number)
+    assert backlog.after(0) is not None
 
 
 def test_what_was_put_is_on_disk_when_put_returns(tmp_path: Path) -> None:

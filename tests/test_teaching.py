@@ -163,6 +163,7 @@ def test_too_little_and_too_mixed_sound_is_refused_with_what_is_missing() -> Non
         (np.clip(40 * machine(0.5, seed=1), -1, 1), "clipping"),
         (1e-3 * machine(0.5, seed=1), "no more than its own noise"),
         (machine(0.5, seed=1) + np.float32(0.2), "offset"),
+        (machine(0.5, seed=1) + np.float32(0.2), "off zero: a broken bias, or a cheap sound card; try another cable"),
     ],
 )
 def test_sound_that_makes_no_sense_is_not_learnt_and_words_say_why(sound: Samples, words: str) -> None:

@@ -262,7 +262,7 @@ def _source(source: SourceSettings) -> str:
 
 
 def _is_terminal(source: SourceSettings) -> bool:
-    return isinstance(source, StdinSettings) and sys.stdin.isatty()
+    return isinstance(source, StdinSettings) and sys.stdin is not None and sys.stdin.isatty()
 
 
 def _listen(source: SourceSettings, seconds: float) -> str:

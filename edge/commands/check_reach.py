@@ -10,7 +10,7 @@ from edge.commands.steps import Trouble
 from edge.config import MqttSettings
 
 # What the daemon itself does with these settings is what is to be checked.
-from edge.voice import CERTIFICATE_NOT_YET_VALID, in_words, tls_context
+from edge.voice import CERTIFICATE_NOT_YET_VALID, dial, in_words, tls_context
 
 # Codes of OpenSSL, x509_vfy.h.
 _EXPIRED: Final = 10
@@ -35,7 +35,7 @@ def connect(host: str, port: int) -> str:
     """Say whether somebody answers at a port. Raises Trouble."""
     where = f"{host}:{port}"
     try:
-        socket.create_connection((host, port), check_call.ANSWER_SECONDS).close()
+        dial(host, port, check_call.ANSWER_SECONDS).close()
     except ConnectionRefusedError as error:
         raise Trouble(
             f"{where}: Connection refused",
@@ -55,7 +55,7 @@ def encrypt(mqtt: MqttSettings, host: str) -> str:
     context, port = tls_context(mqtt.tls), mqtt.broker_port
     try:
         with (
-            socket.create_connection((host, port), check_call.ANSWER_SECONDS) as sock,
+            dial(host, port, check_call.ANSWER_SECONDS) as sock,
             context.wrap_socket(sock, server_hostname=host) as encrypted,
         ):
             certificate = encrypted.getpeercert() or {}
@@ -75,7 +75,7 @@ def speaks_tls(host: str, port: int) -> bool:
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is told to it
     try:
         with (
-            socket.create_connection((host, port), check_call.ANSWER_SECONDS) as sock,
+            dial(host, port, check_call.ANSWER_SECONDS) as sock,
             context.wrap_socket(sock, server_hostname=host),
         ):
             return True

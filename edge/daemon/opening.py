@@ -72,7 +72,7 @@ def _stdin(settings: StdinSettings) -> PcmStream:
     """Open standard input, or go on with it after a reload: there is one, and its frames must not come apart."""
     before = _BEFORE.get(settings)
     _BEFORE[settings] = stream = PcmStream(
-        sys.stdin.buffer,
+        None if sys.stdin is None else sys.stdin.buffer,
         rate_hz=settings.rate_hz,
         channels=settings.channels,
         channel=settings.channel,

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 import numpy as np
 
 from edge.detector.line import Line, Reading
-from edge.ear import Ear, HopPlan, Measurement, Samples, still_stretches
+from edge.ear import OFFSET_MOVED, Ear, HopPlan, Measurement, Samples, still_stretches
 from edge.errors import EarshotError, shown
 from edge.judge import ScoreName
 from edge.source import AS_IT_IS, Note, OnNote, Pickup, read_blocks, say_once
@@ -58,6 +58,8 @@ def readings_of(
     for samples in read_blocks(path, pickup, block_samples=block_samples, on_note=on_note):
         for start in range(0, samples.size, BLOCK_SAMPLES):
             yield from line.feed(samples[start : start + BLOCK_SAMPLES])
+    if on_note is not None and line.ear.offset:
+        on_note(_offset_note(line.ear))
 
 
 def score_file(line: Line, path: Path, pickup: Pickup = AS_IT_IS) -> Mapping[ScoreName, float]:
@@ -97,16 +99,25 @@ def _scores(ear: Ear, scored: Scored[Key], path: Path, pickup: Pickup, notes: li
                 heard.append(scored(window))
             else:
                 faults.append(window.fault)
+    if ear.offset:
+        notes.append(_offset_note(ear))
     if heard:
         if faults:
             n_all = len(heard) + len(faults)
             notes.append(Note("gap", f"{len(faults)} of {n_all} windows left out: {faults[0]}"))
         return {name: float(np.mean([scores[name] for scores in heard])) for name in heard[0]}
+    if OFFSET_MOVED in faults:  # what is left of it holds the step as well
+        notes.append(Note("offset moved", OFFSET_MOVED))
+        return {}
     part = _window_of_part(ear.plan, path, pickup, notes, silent=bool(faults))
     if part is None:
         return {}
     ear.reset()
     return dict(scored(ear.feed(part)[0]))
+
+
+def _offset_note(ear: Ear) -> Note:
+    return Note("offset", f"its mean, {ear.offset:+.2g} of full scale off zero, was taken out: a broken bias?")
 
 
 def _window_of_part(plan: HopPlan, path: Path, pickup: Pickup, notes: list[Note], *, silent: bool) -> Samples | None:

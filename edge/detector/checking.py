@@ -29,7 +29,6 @@ class Checking:
         self.fault: str | None = None
         self.passed = False
         self.n_checks = 0
-        self._bad_samples = 0
         self._frontend = Frontend(frontend)
         self._sensor = SensorHealth(SensorSettings())
         self._sound: tuple[Advice, ...] = ()
@@ -49,23 +48,15 @@ class Checking:
 
     def hear(self, samples: Samples) -> bool:
         """Take the next samples; return whether they are to be learnt from."""
-        self.fault = self._sensor.hear(samples)
-        if self.fault is not None:
+        self.fault, was_well = self._sensor.hear(samples), self.passed
+        if self.fault is not None and was_well:
             self._gathered.clear()
-            self._count(samples.size)
             return False
-        was_well = self.passed
         self._gathered.append(samples)
         if sum(each.size for each in self._gathered) >= self._piece_seconds * SAMPLE_RATE_HZ:
             self._look(np.concatenate(self._gathered))
             self._gathered.clear()
         return was_well
-
-    def _count(self, n_samples: int) -> None:
-        """Sound that cannot be trusted for so long is a check that has failed."""
-        self._bad_samples += n_samples
-        if not self.passed and self._bad_samples >= CHECK_SECONDS * SAMPLE_RATE_HZ:
-            self.n_checks, self._bad_samples = self.n_checks + 1, 0
 
     @property
     def _piece_seconds(self) -> float:
@@ -79,4 +70,4 @@ class Checking:
         else:
             self.n_checks += 1
             self._sound = tuple(check_sound(samples))
-            self.passed = not any(each.fault for each in self._sound)
+            self.passed = self.fault is None and not any(each.fault for each in self._sound)

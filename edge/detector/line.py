@@ -12,7 +12,7 @@ import numpy as np
 
 from edge.detector.folder import Detector
 from edge.detector.sections import Section
-from edge.ear import FULL_SCALE, Ear, FloatArray, HopPlan, Measurement, Newest, Samples, as_pcm, band_levels
+from edge.ear import FULL_SCALE, Ear, FloatArray, HopPlan, Measurement, Newest, Samples, as_pcm, band_levels, heard_from
 from edge.errors import DetectorError, shown
 from edge.judge import Domain, ScoreName, Scorer
 
@@ -42,7 +42,9 @@ class Line:
         self._keeps = newest is None and keeps_seconds > 0
         self._newest = Newest(round(keeps_seconds * detector.frontend.sample_rate_hz)) if newest is None else newest
         self._n_heard = 0
-        self.ear = Ear(detector.model, detector.plan, quiet=section.statistics.needs_quiet)
+        own = section.statistics
+        least_offset = heard_from(np.atleast_2d(own.band_mean).min(axis=0), detector.frontend)
+        self.ear = Ear(detector.model, detector.plan, quiet=own.needs_quiet, least_offset=least_offset)
         self._scorer = Scorer(section.statistics)
         self._whose = f"{shown(detector.path)}: {section.card.name}"
 

@@ -97,7 +97,10 @@ def _offset(samples: Samples) -> Advice | None:
     offset = float(samples.mean(dtype=np.float64))
     if abs(offset) < OFFSET:
         return None
-    text = f"its mean is {offset:+.2g} of full scale off zero: a broken bias, or another cable's fault"
+    text = (
+        f"its mean is {offset:+.2g} of full scale off zero: a broken bias, or a cheap sound card; try another cable, "
+        "another input or another card"
+    )
     return Advice("offset", text, fault=abs(offset) >= LARGE_OFFSET)
 
 

@@ -24,6 +24,8 @@ SAMPLE_BYTES: Final[dict[SampleFormat, int]] = {"s16le": 2, "s24le": 3, "s32le":
 DEAD_SECONDS: Final = 5.0
 """After so much of one value at the beginning it is said which other channel has sound."""
 
+_EXPECTED: Final = "expected samples: `arecord -t raw ... | earshot run`"
+
 _CONTAINERS: Final = {b"RIFF": "WAV", b"RF64": "WAV", b"fLaC": "FLAC", b"OggS": "Ogg"}
 _POLL_SECONDS: Final = 0.2
 
@@ -49,7 +51,7 @@ class PcmStream:
 
     def __init__(
         self,
-        stream: BinaryIO,
+        stream: BinaryIO | None,
         *,
         rate_hz: int = SAMPLE_RATE_HZ,
         channels: int = 1,
@@ -64,7 +66,8 @@ class PcmStream:
         """Read nothing yet.
 
         gain_db          by how much it is made louder, as for recordings
-        stream           read by its file descriptor if it has one, past any buffer: nobody else may have read from it
+        stream           read by its file descriptor if it has one, past any buffer: nobody else may have read from it;
+                         None: it was closed before Python began, and its descriptor may be any file's by now
         block_samples    the most a block has, about, in samples of 16 kHz
         timeout_seconds  how long nothing may come: a pipe that is open and silent hears no machine
         held             what another `PcmStream` has read of a frame that was not whole yet, when it was closed
@@ -91,8 +94,8 @@ class PcmStream:
     def blocks(self) -> Iterator[Block]:
         """Yield what comes until the stream ends; its first sample was captured just before it came.
 
-        Raises SourceError if the stream is a terminal or begins like a WAV file, gives nothing at all or nothing for
-        `timeout_seconds`, or holds what no sound can hold.
+        Raises SourceError if the stream is closed or a terminal, begins like a WAV file, gives nothing at all or
+        nothing for `timeout_seconds`, or holds what no sound can hold.
         """
         log_conversion(self.name, self.rate_hz, self.channels, self.channel)
         resample = Resampler(self.rate_hz)
@@ -173,12 +176,15 @@ class PcmStream:
 
     def _reader(self) -> Callable[[], bytes]:
         """Return a function that gives what is there, waiting for a first byte only; b"" at the end."""
+        stream = self._stream
+        if stream is None:
+            raise SourceError(f"{self.name}: is closed, {_EXPECTED}")
         try:
-            descriptor = self._stream.fileno()
+            descriptor = stream.fileno()
         except OSError:  # it lives in memory
-            return lambda: b"" if self._closed.is_set() else self._stream.read(self._read_bytes)
-        if self._stream.isatty():
-            raise SourceError(f"{self.name}: is a terminal, expected samples: `arecord -t raw ... | earshot run`")
+            return lambda: b"" if self._closed.is_set() else stream.read(self._read_bytes)
+        if stream.isatty():
+            raise SourceError(f"{self.name}: is a terminal, {_EXPECTED}")
         return lambda: self._read_when_ready(descriptor)
 
     def _read_when_ready(self, descriptor: int) -> bytes:

@@ -9,6 +9,7 @@
                  connection   the life of it: `broker`, `dialect`, `credentials`, `link` with its `flight`, `backoff`
                  reckoning    what came of it; `blame`: what costs a connection is said no more, or as a `second_try`
     notifier     what a phone is told, by a `webhook`: `worth_telling` chooses, `notice` and `phrases` word it
+    dialing      a line to a host by its name, for both
     metrics      the same for Prometheus
     words        and for people
 
@@ -20,6 +21,7 @@ from edge.voice.broker import Broker
 from edge.voice.control import Acknowledge, Command, CommandError, Shelve, Threshold
 from edge.voice.credentials import CERTIFICATE_NOT_YET_VALID, check_credentials, in_words, password_in, tls_context
 from edge.voice.dialect import Dialect, Terms, version_name
+from edge.voice.dialing import dial
 from edge.voice.discovery import announcement_topic
 from edge.voice.message import as_json
 from edge.voice.metrics import Snapshot, SourceSnapshot, Stopwatch
@@ -53,6 +55,7 @@ __all__ = [
     "as_json",
     "cause_in_words",
     "check_credentials",
+    "dial",
     "evidence_in_words",
     "in_words",
     "metrics",

@@ -49,12 +49,14 @@ class Backlog:
 
     def __len__(self) -> int:
         """Return how many events wait."""
-        return len(self._queue)
+        with self._lock:
+            return len(self._queue)
 
     @property
     def dropped(self) -> int:
         """Events given up since the start, because too many, too large or too old ones waited or were set aside."""
-        return self._queue.dropped + self._dead.given_up
+        with self._lock:
+            return self._queue.dropped + self._dead.given_up
 
     @property
     def dead(self) -> tuple[Dead, ...]:
@@ -65,12 +67,14 @@ class Backlog:
     @property
     def n_orphans(self) -> int:
         """Episodes of an earlier run that nobody has asked for yet."""
-        return self._episodes.n_orphans
+        with self._lock:
+            return self._episodes.n_orphans
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing waits and nothing is open, so that a power cut finds nothing to take."""
-        return len(self._queue) == len(self._episodes) == 0
+        with self._lock:
+            return len(self._queue) == len(self._episodes) == 0
 
     def put(self, topic: str, payload: Payload, born: object | None, *, held: bool) -> int:
         """Keep an event; the least worth go if there is no room. See Outbox. Return its number.
@@ -98,7 +102,7 @@ class Backlog:
         """Return the oldest event that is newer than `number`; None if there is none, or it is held."""
         with self._lock:
             event = self._queue.after(number)
-        return None if event is not None and event.number in self._held else event
+            return None if event is not None and event.number in self._held else event
 
     def age_seconds(self, event: Waiting) -> float:
         """Return for how long an event has waited, of running time."""

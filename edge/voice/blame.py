@@ -34,8 +34,8 @@ ROW: Final = 3
 
 
 FLAPPING_SECONDS, PARDON = 120.0, 2
-"""Connections that live shorter, and end over nothing that was said on them: after so many in a row whoever is left out
-because connections ended is let in again: they end without it too, as where two clients have one id."""
+"""Connections that live shorter, and end unexplained: after so many in a row whoever is left out because connections
+ended is let in again: they end without it too, as where two clients have one id."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Blame:
         self._rows: dict[str, list[int]] = {}
         self._latest: str | int | None = None
         self._releases = 0
-        self._unexplained = 0
+        self._ended_without = 0
 
     @property
     def careful(self) -> bool:
@@ -127,17 +127,17 @@ class Blame:
         """It was never acknowledged, while others after it were."""
         self._strike(message, Cause.UNANSWERED, reason, CLEAR)
 
-    def unexplained(self, lived_seconds: float) -> None:
-        """A link has ended over nothing that was said on it."""
-        self._unexplained = self._unexplained + 1 if lived_seconds < FLAPPING_SECONDS else 0
+    def ended_without_it(self, lived_seconds: float) -> None:
+        """A link has ended unexplained (see Link), so without whoever is left out."""
+        self._ended_without = self._ended_without + 1 if lived_seconds < FLAPPING_SECONDS else 0
         blamed = [topic for topic, each in self._left_out.items() if each.cause is Cause.HUNG_UP]
-        if self._unexplained < PARDON or not blamed:
+        if self._ended_without < PARDON or not blamed:
             return
         for topic in blamed:
             log.info("mqtt: %s: connections end without it too: it is tried again", topic)
             del self._left_out[topic]
             self._acquit(topic)
-        self._unexplained = 0
+        self._ended_without = 0
         self._releases += 1
 
     def weigh(self, *, was_there: bool) -> None:
@@ -206,7 +206,7 @@ class Blame:
         self._releases += 1
 
     def _leave_out(self, message: Message, cause: Cause, reason: str, seconds: float) -> None:
-        self._unexplained = 0
+        self._ended_without = 0
         before = self._left_out.get(message.topic)
         self._left_out[message.topic] = LeftOut(message.n_bytes, cause, reason, self._clock() + seconds)
         if before is None or before.reason.split(";")[0] != reason.split(";")[0]:

@@ -12,6 +12,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from edge.config import MqttSettings, machine_name
 from edge.voice.credentials import password_in, tls_context
 from edge.voice.dialect import V5, Dialect, Terms
+from edge.voice.dialing import dial
 from edge.voice.message import Message
 
 LARGEST_PACKET_BYTES: Final = 1_000_000
@@ -68,12 +69,18 @@ class Broker:
 
 
 class Client(paho.Client):
-    """paho's, which ends the connection rather than make room for a packet that nobody should send us.
+    """paho's, which ends the connection rather than make room for a packet that nobody should send us, and which does
+    not wait for one dead address after the other.
 
     poison  what came, if something did
     """
 
     poison: str | None = None
+
+    def _create_socket_connection(self) -> socket.socket:
+        if self._get_proxy():
+            return super()._create_socket_connection()
+        return dial(self._host, self._port, self.connect_timeout)
 
     def _sock_recv(self, bufsize: int) -> bytes:
         if bufsize > LARGEST_PACKET_BYTES:

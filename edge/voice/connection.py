@@ -104,8 +104,7 @@ class Connection:
         while True:
             link = self._connect_and_serve()
             again_at_once = link.greeted and self._dialect.learn(link.answer)
-            unexplained = link.accepted and not link.charges and not link.explained
-            wait_seconds = self._backoff.after(cut_off=unexplained, lived_seconds=link.lived_seconds)
+            wait_seconds = self._backoff.after(cut_off=link.unexplained, lived_seconds=link.lived_seconds)
             if self._wait_for_closing(0.0 if again_at_once else wait_seconds):
                 return
 

@@ -119,6 +119,11 @@ class Link:
             return 0.0
         return self._ended_at - self._accepted_at
 
+    @property
+    def unexplained(self) -> bool:
+        """Whether it was accepted, and has ended over nothing that was said, and without a word why."""
+        return self.accepted and not self.charges and not self.explained
+
     def ready(self, *, careful: bool) -> bool:
         """Whether a message may be handed over; with `careful`, one at a time."""
         if careful:

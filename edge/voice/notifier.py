@@ -2,7 +2,8 @@
 
 What is to be told waits in an outbox like that for the broker (edge/voice/outbox.py), on disk where there is a state
 directory, until the server has taken it: one after the other, in a thread of its own. A server that is away is tried
-again, ever more seldom; a message that it does not take is set aside; what is older than two days is told no more.
+again, ever more seldom; a message that it does not take is set aside, and told once more later (`second_try`): what
+stands before the server may be new, or have a limit of its own. What is older than two days is told no more.
 """
 
 import logging
@@ -18,6 +19,7 @@ from edge.voice.backoff import Backoff
 from edge.voice.notice import Notice, of_event, of_picture, of_sensor
 from edge.voice.outbox import Outbox
 from edge.voice.phrases import say
+from edge.voice.second_try import SecondTry
 from edge.voice.waiting import Cause, Waiting
 from edge.voice.webhook import Answer, Webhook
 from edge.voice.worth_telling import WorthTelling
@@ -56,6 +58,7 @@ class Notifier:
         self._outbox = Outbox(MOST_WAITING, folder, patience_seconds=0)
         self._backoff = Backoff(*retry_seconds, str(self._webhook))
         self._changed = threading.Condition()
+        self._second_try = SecondTry(self._outbox, self._changed, who="notify")
         self._reason: str | None = None
         self._told_one = False
         self._closing_at = math.inf
@@ -68,6 +71,7 @@ class Notifier:
             "queued": len(self._outbox),
             "dropped": self._outbox.dropped,
             "dead_letters": len(self._outbox.dead),
+            "dead_letters_arrived": self._second_try.figures["dead_letters_arrived"],
             "reason": self._reason,
         }
 
@@ -114,28 +118,37 @@ class Notifier:
 
     def _run(self) -> None:
         self._outbox.open()
-        while (waiting := self._next()) is not None:
-            answer = self._tell(waiting)
-            if not self._settle(waiting, answer):
+        while (found := self._next()) is not None:
+            waiting, is_second = found
+            answer = self._tell(waiting, is_second=is_second)
+            if is_second:
+                self._settle_second(waiting, answer)
+            elif not self._settle(waiting, answer):
                 if self._is_closing:
                     return
                 self._wait(answer)
 
-    def _next(self) -> Waiting | None:
-        """Wait for something to tell; None when we have to end."""
+    def _next(self) -> tuple[Waiting, bool] | None:
+        """Wait for something to tell, and say whether it had been set aside; None when we have to end."""
         with self._changed:
-            while (waiting := self._outbox.after(0)) is None and not self._is_closing:
-                self._changed.wait()
-            return waiting if time.monotonic() < self._closing_at else None
+            while time.monotonic() < self._closing_at:
+                if (waiting := self._outbox.after(0)) is not None:
+                    return waiting, False
+                if self._is_closing:
+                    return None
+                if (again := self._second_try.take()) is not None:
+                    return again, True
+                self._changed.wait(self._second_try.due_seconds())
+            return None
 
-    def _tell(self, waiting: Waiting) -> Answer:
+    def _tell(self, waiting: Waiting, *, is_second: bool) -> Answer:
         try:
             notice = Notice.of_wire(waiting.payload["notice"])
         except (ValueError, KeyError) as error:
             return Answer(f"it is none of ours: {error}", hopeless=True)
         late_seconds = self._outbox.age_seconds(waiting)
         late = say(self._settings.language, "late", hours=late_seconds / 3600) if late_seconds > LATE_SECONDS else None
-        return self._webhook.tell(notice, late)
+        return self._webhook.tell(notice, late, apart=is_second)
 
     def _settle(self, waiting: Waiting, answer: Answer) -> bool:
         """Take an answer in; return whether the next one may be told."""
@@ -144,13 +157,26 @@ class Notifier:
             self._told_one = True
         elif answer.hopeless:
             log.error("notify: %s: a message is set aside: %s", self._webhook, answer.reason)
-            self._outbox.set_aside_event(waiting.number, Cause.REFUSED, answer.reason)
+            with self._changed:
+                self._second_try.set_aside(waiting.number, Cause.REFUSED, answer.reason)
         elif answer.reason != self._reason:
             log.warning("notify: %s: %s", self._webhook, answer.reason)
         if answer.reason is None and self._reason is not None:
             log.info("notify: %s: notifications arrive again", self._webhook)
         self._reason = None if answer.hopeless else answer.reason
         return self._reason is None
+
+    def _settle_second(self, waiting: Waiting, answer: Answer) -> None:
+        """Take in what came of one that had been set aside. A server that is away costs all of them a pause."""
+        if answer.reason is None:
+            self._outbox.remove(waiting.number)
+        with self._changed:
+            if answer.reason is None:
+                self._second_try.acknowledged(waiting)
+            elif answer.hopeless:
+                self._second_try.refused(waiting, answer.reason)
+            else:
+                self._second_try.cost(Cause.UNANSWERED, answer.reason)
 
     def _wait(self, answer: Answer) -> None:
         """Wait for the next attempt: as long as the server asks for, or ever longer."""

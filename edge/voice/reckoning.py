@@ -95,8 +95,8 @@ class Reckoning:
             charges = link.charges
             if self._second_try.cost(Cause.HUNG_UP, reason):
                 charges = [message for message in charges if message.hears]  # by poison that came to us
-            elif link.accepted and not charges:
-                self._blame.unexplained(link.lived_seconds)
+            elif link.unexplained:
+                self._blame.ended_without_it(link.lived_seconds)
             if charges:
                 self._blame.charge(charges, reason)
                 self._weighed = False

@@ -1,10 +1,11 @@
 """When an event that was set aside is said once more: brokers are mended, and nobody tells us.
 
-Last of all, when nothing else is to be said and nothing is on its way, and one at a time; what comes meanwhile does not
-wait for it. What the broker takes now by its own word costs nothing, and is said at once; so is, at each start of ours,
-everything, because whoever has mended something starts anew. Else there is a pause, which doubles with each try. What
-costs the connection again has all the others pause with it: a hundred of its kind cost one connection a pause, and not
-a hundred.
+Of what a broker did not take, and a phone's server. Last of all, when nothing else is to be said and nothing is on its
+way, and one at a time; what comes meanwhile does not wait for it. What the broker takes now by its own word costs
+nothing, and is said at once; so is, at each start of ours, everything, because whoever has mended something starts
+anew. Else there is a pause, which doubles with each try. What costs the connection again has all the others pause with
+it: a hundred of its kind cost one connection a pause, and not a hundred. What has waited for longer than the outbox
+keeps anything is kept, and said no more.
 """
 
 import logging
@@ -16,7 +17,7 @@ from typing import Final
 
 from edge.voice.message import MOST_OVERHEAD_BYTES, Message, as_json
 from edge.voice.outbox import Outbox
-from edge.voice.waiting import Cause, Dead
+from edge.voice.waiting import Cause, Dead, Waiting
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,15 @@ class SecondTry:
     """
 
     def __init__(
-        self, outbox: Outbox, changed: threading.Condition, clock: Callable[[], float] = time.monotonic
+        self,
+        outbox: Outbox,
+        changed: threading.Condition,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        who: str = "mqtt",
     ) -> None:
+        """who: says it, for the log."""
+        self._who = who
         self._outbox = outbox
         self._changed = changed
         self._clock = clock
@@ -70,30 +78,36 @@ class SecondTry:
 
         lets: whether something may be said on a topic; most_bytes: of a packet, that the broker takes, None: any.
         """
+        event = self.take(lets, most_bytes)
+        if event is None:
+            return None
+        return Message(event.topic, as_json({**event.payload, "delayed": True}), retain=False, number=event.number)
+
+    def take(self, lets: Callable[[str], bool] = lambda _: True, most_bytes: int | None = None) -> Waiting | None:
+        """Return the event that is to be said once more now, and take it as on its way; else as `next`."""
         due = [dead for dead, seconds in self._waits(lets, most_bytes).items() if seconds <= 0]
         dead = min(due, key=lambda each: each.n_tries, default=None)  # one that is hopeless holds no other up
         if dead is None:
             return None
         self._on_its_way = dead
-        log.info("mqtt: %s: an event that was set aside is said once more", dead.event.topic)
-        text = as_json({**dead.event.payload, "delayed": True})
-        return Message(dead.event.topic, text, retain=False, number=dead.event.number)
+        log.info("%s: %s: an event that was set aside is said once more", self._who, dead.event.topic)
+        return dead.event
 
-    def due_seconds(self, lets: Callable[[str], bool], most_bytes: int | None) -> float | None:
+    def due_seconds(self, lets: Callable[[str], bool] = lambda _: True, most_bytes: int | None = None) -> float | None:
         """Return the seconds until there is something to be said once more, None if that is not known."""
         return min(self._waits(lets, most_bytes).values(), default=None)
 
-    def acknowledged(self, message: Message) -> None:
-        """The broker has taken a message: whether it was this one."""
+    def acknowledged(self, message: Message | Waiting) -> None:
+        """The other side has taken a message: whether it was this one."""
         if self._is_on_its_way(message):
             self._on_its_way = None
             self._arrived += 1
             self._costs_in_a_row = 0
             self._quiet_until = self._clock()
-            log.info("mqtt: %s: an event that was set aside has arrived", message.topic)
+            log.info("%s: %s: an event that was set aside has arrived", self._who, message.topic)
 
-    def refused(self, message: Message, reason: str) -> bool:
-        """The broker has said no to a message, and kept the connection; return whether it was this one."""
+    def refused(self, message: Message | Waiting, reason: str) -> bool:
+        """The other side has said no to a message, and kept the connection; return whether it was this one."""
         if not self._is_on_its_way(message):
             return False
         self._failed(Cause.REFUSED, reason)
@@ -120,14 +134,15 @@ class SecondTry:
         self._again_at[dead.event.number] = self._clock() + pause_seconds
         self._outbox.tried_in_vain(dead.event.number, cause, reason)
         log.warning(
-            "mqtt: %s: an event that was set aside is not taken, tried once more for the %d. time: %s: again in %g h",
+            "%s: %s: an event that was set aside is not taken, tried once more for the %d. time: %s: again in %g h",
+            self._who,
             dead.event.topic,
             dead.n_tries + 1,
             reason,
             round(pause_seconds / 3600, 1),
         )
 
-    def _is_on_its_way(self, message: Message) -> bool:
+    def _is_on_its_way(self, message: Message | Waiting) -> bool:
         return self._on_its_way is not None and self._on_its_way.event.number == message.number
 
     def _waits(self, lets: Callable[[str], bool], most_bytes: int | None) -> dict[Dead, float]:

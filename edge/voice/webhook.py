@@ -23,6 +23,7 @@ from edge import __version__
 from edge.config import NotifySettings, TlsSettings
 from edge.errors import EarshotError
 from edge.voice.credentials import in_words, password_in, tls_context
+from edge.voice.dialing import dial
 from edge.voice.message import as_json
 from edge.voice.notice import Notice
 
@@ -37,7 +38,7 @@ MOST_ANSWER_BYTES: Final = 2_000
 LONGEST_RETRY_SECONDS: Final = 3600.0
 
 THIS_MESSAGE: Final = frozenset({400, 409, 413, 415, 422})
-"""What speaks against the message, and would again: https://www.rfc-editor.org/rfc/rfc9110#name-client-error-4xx"""
+"""What speaks against the message, which holds up no other then: https://www.rfc-editor.org/rfc/rfc9110#name-client-error-4xx"""
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,13 @@ class Webhook:
         """Return where it is, without the path: of ntfy it is as good as a password."""
         return f"{self._url.scheme}://{self._url.netloc}"
 
-    def tell(self, notice: Notice, late: str | None = None) -> Answer:
-        """Tell it, within `DEADLINE_SECONDS`. late: words for one that had to wait. Nothing is raised."""
+    def tell(self, notice: Notice, late: str | None = None, *, apart: bool = False) -> Answer:
+        """Tell it, within `DEADLINE_SECONDS`. Nothing is raised.
+
+        late: words for one that had to wait; apart: not in the place of what was told of its episode since.
+        """
         try:
-            headers, body = _ntfy(notice, late) if self._settings.format == "ntfy" else _json(notice)
+            headers, body = _ntfy(notice, late, apart=apart) if self._settings.format == "ntfy" else _json(notice)
             headers |= {"User-Agent": f"earshot/{__version__}", "Connection": "close", **self._authorization()}
             return self._ask(headers, body)
         except EarshotError as error:  # of the files that are ours
@@ -80,11 +84,12 @@ class Webhook:
     def _ask(self, headers: dict[str, str], body: bytes) -> Answer:
         target = (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
         with closing(self._connection()) as connection:
-            connection.connect()
             deadline = threading.Timer(DEADLINE_SECONDS, _cut, (connection.sock,))
             deadline.daemon = True
             deadline.start()
             try:
+                if isinstance(connection.sock, ssl.SSLSocket):
+                    connection.sock.do_handshake()
                 connection.request("POST", target, body, headers)
                 answer = connection.getresponse()
                 return _meaning(answer, _read(answer))
@@ -92,11 +97,17 @@ class Webhook:
                 deadline.cancel()
 
     def _connection(self) -> http.client.HTTPConnection:
+        """Return one that is connected; its greeting, if it is TLS, is to come."""
         host, port = self._url.hostname or "", self._url.port
         if self._url.scheme == "http":
-            return http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS)
+            connection = http.client.HTTPConnection(host, port)
+            connection.sock = dial(host, connection.port, CONNECT_SECONDS)
+            return connection
         trusted = tls_context(TlsSettings(enabled=True, ca_file=self._settings.ca_file), "notify")
-        return http.client.HTTPSConnection(host, port, timeout=CONNECT_SECONDS, context=trusted)
+        connection = http.client.HTTPSConnection(host, port, context=trusted)
+        plain = dial(host, connection.port, CONNECT_SECONDS)
+        connection.sock = trusted.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+        return connection
 
     def _authorization(self) -> dict[str, str]:
         """Return who we are: a token, or with a name its password."""
@@ -111,10 +122,10 @@ class Webhook:
         return {"Authorization": f"Basic {base64.b64encode(f'{name}:{secret}'.encode()).decode()}"}
 
 
-def _ntfy(notice: Notice, late: str | None) -> tuple[dict[str, str], bytes]:
+def _ntfy(notice: Notice, late: str | None, *, apart: bool) -> tuple[dict[str, str], bytes]:
     message = "\n".join(line for line in (notice.message, late) if line)
     headers = {"Title": _ascii(notice.title), "Priority": str(notice.priority), "Tags": ",".join(notice.tags)}
-    if notice.episode is not None:  # one entry on the phone for an episode: what comes later takes its place
+    if notice.episode is not None and not apart:  # an episode is one entry on the phone: what comes later replaces it
         headers["X-Sequence-ID"] = notice.episode
     if notice.png is None:
         return headers, message.encode()
