@@ -61,7 +61,7 @@ def test_another_threshold_gives_the_alarms_of_a_replay(rng: np.random.Generator
     n_true = n_found = n_missed = 0
     for rate in (0.02, 0.001, 0.0001):
         opened, _ = replayed(scores, rate)
-        found = alarms_at(time, rarest, rarity(rate), most_minutes=60)
+        found = alarms_at(time, rarest, rarity(rate), off_seconds=SETTINGS.off_delay_seconds, most_minutes=60)
         missed = [at for at in opened if not any(a.opened / 60 - 2 <= at <= a.closed / 60 + 2 for a in found)]
         assert 0.7 * len(opened) - 1 <= len(found) <= 1.1 * len(opened) + 1, rate
         n_true, n_found, n_missed = n_true + len(opened), n_found + len(found), n_missed + len(missed)
@@ -85,8 +85,21 @@ def test_alarms_are_runs_of_rare_minutes(
     rare: Sequence[float], times: Sequence[int] | None, expected: list[tuple[int, int]]
 ) -> None:
     minutes = np.array(times or range(1, len(rare) + 1), np.float64)
-    found = alarms_at(60 * minutes, rare, 2.0, most_minutes=5)
+    found = alarms_at(60 * minutes, rare, 2.0, off_seconds=5, most_minutes=5)
     assert [(round(a.opened / 60), round(a.closed / 60)) for a in found] == expected
+
+
+def test_what_comes_and_goes_is_as_many_alarms_as_in_a_replay(rng: np.random.Generator) -> None:
+    """A minute of every three, for two hours."""
+    scores = rng.normal(0, 0.05, 180 * MINUTE_HOPS)
+    for start in range(60 * MINUTE_HOPS, scores.size, 3 * MINUTE_HOPS):
+        scores[start : start + MINUTE_HOPS] += 1.5
+    opened, rarest = replayed(scores, 0.01)
+    time = np.arange(60.0, 60.0 * rarest.size + 1, 60.0)
+    settings = {"off_seconds": SETTINGS.off_delay_seconds, "most_minutes": SETTINGS.max_episode_minutes}
+    found = alarms_at(time, rarest, rarity(0.01), **settings)
+    assert len(opened) <= 8
+    assert abs(len(found) - len(opened)) <= 1
 
 
 # --- Drift ---

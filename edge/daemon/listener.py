@@ -110,8 +110,8 @@ class Listener:
             on_record=on_record,
             notifier=shared.notifier,
         )
-        history, most = shared.history, config.event.max_episode_minutes
-        self._minutes = Minutes(history, self.name, detector, section, judge, most) if history else None
+        history = shared.history
+        self._minutes = Minutes(history, self.name, detector, section, judge, config.event) if history else None
         state = config.state_path
         numbers, window_hops = EpisodeNumbers(state / NUMBERS_FOLDER) if state else None, detector.plan.window_hops
         self._recorder = EpisodeRecorder(numbers, self.name, window_hops=window_hops) if numbers else None

@@ -1,5 +1,6 @@
 """What happens at one source, as the memory takes it: it looks on, and tells nobody."""
 
+from edge.config import EventSettings
 from edge.daemon.happening import Happening, Moment, Standing
 from edge.detector import Detector, Judge, Section
 from edge.ear import measured_shapes
@@ -17,10 +18,10 @@ class Minutes:
         detector: Detector,
         section: Section,
         judge: Judge,
-        most_minutes: float,
+        settings: EventSettings,
     ) -> None:
-        """Open nothing. most_minutes: after which an episode is closed."""
-        self._history, self._source, self._judge, self._most_minutes = history, source, judge, most_minutes
+        """Open nothing. settings: by which `judge` closes its episodes."""
+        self._history, self._source, self._judge, self._settings = history, source, judge, settings
         frontend = detector.frontend
         self._diary: Diary = history.diary(
             source,
@@ -56,7 +57,8 @@ class Minutes:
             minutes["time"][newer],
             minutes["rarity"][newer],
             self._judge.rarity_of(threshold),
-            most_minutes=self._most_minutes,
+            off_seconds=self._settings.off_delay_seconds,
+            most_minutes=self._settings.max_episode_minutes,
         )
 
     def end(self) -> None:

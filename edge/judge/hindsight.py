@@ -20,6 +20,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.judge.off_delay import OffDelay
+
 DoubleArray = NDArray[np.float64]
 
 NEXT_SECONDS: Final = 90.0
@@ -36,22 +38,34 @@ class Alarm:
 
 
 def alarms_at(
-    time: Sequence[float] | DoubleArray, rarity: Sequence[float] | DoubleArray, needed: float, *, most_minutes: float
+    time: Sequence[float] | DoubleArray,
+    rarity: Sequence[float] | DoubleArray,
+    needed: float,
+    *,
+    off_seconds: float,
+    most_minutes: float,
 ) -> list[Alarm]:
     """Return the episodes that there would have been.
 
     time     when each minute ended, s, (n,), rising; rarity: of each, (n,), NaN where nothing was judged
     needed   the rarity of the rate of false alarms that the threshold stands for (`Judge.rarity_of`)
+    off_seconds   the off-delay (`event.off_delay_seconds`), longer for what comes again (edge/judge/off_delay.py)
     most_minutes  after which an episode is closed, and another may open (`event.max_episode_minutes`)
     """
     when, rare = np.asarray(time, np.float64), np.asarray(rarity, np.float64)
-    hot = np.flatnonzero(rare >= needed)
+    off_delay = OffDelay(off_seconds, hop_seconds=1.0)
+    unheard = np.cumsum(np.isnan(rare) | (np.diff(when, prepend=when[:1]) > NEXT_SECONDS))
     alarms: list[Alarm] = []
-    for i in hot.tolist():
+    calm_seconds, latest = 0, 0
+    for i in np.flatnonzero(rare >= needed).tolist():
         last = alarms[-1] if alarms else None
-        follows = last is not None and i > 0 and rare[i - 1] >= needed and when[i] - last.closed <= NEXT_SECONDS
+        follows = last is not None and unheard[i] == unheard[latest] and when[i - 1] - last.closed <= calm_seconds
         if last is not None and follows and when[i] - last.opened <= 60 * most_minutes:
             alarms[-1] = Alarm(last.opened, float(when[i]), max(last.rarity, float(rare[i])))
         else:
+            if last is not None and not follows:
+                off_delay.recovered(last.closed + calm_seconds)
+            calm_seconds = off_delay.opened(float(when[i]))
             alarms.append(Alarm(float(when[i]), float(when[i]), float(rare[i])))
+        latest = i
     return alarms
