@@ -6,9 +6,11 @@ and `<machine>_faulty_00.flac`. What was measured is kept, a file a machine: a s
 
 import re
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +35,18 @@ NORMAL_SECONDS: Final = (577.0, 289.0, *(116.2,) * 3, *(97.0,) * 15, *(77.8,) * 
 LONG_SECTION: Final = 6
 LONG_SECONDS: Final = (*(481.0,) * 20, *(77.8,) * 8)
 """One more section of each type, without noise, has twenty long recordings, for enrolments of a thousand windows."""
+
+HOURS_SECTIONS: Final = (8, 10, 12)
+HOURS_WINDOWS: Final = (1000, 500, *(200,) * 3, *(50,) * 15)
+"""And some of each type, without noise, by themselves: for a thousand windows of 1, 2, 5 and 20 recordings."""
+
+HEARD_WINDOWS: Final = 20
+HEARD_EACH: Final = 8
+"""What those enrolments are held against: so many recordings at each operating point, so many windows long."""
+
+WINDOW_SECONDS: Final = 9.728
+PASSAGE_WINDOWS: Final = 20
+"""Simulated at once: twice as fast as fifty, and hours would not fit in memory."""
 
 FAULTS_EACH: Final = 2
 FAULT_SECONDS: Final = 39.4
@@ -95,11 +109,11 @@ def machines(
 ) -> list[Machine]:
     """Return all machines, real ones first; hear those that are not in `folder` yet, and leave them there.
 
-    long_only: those with twenty long recordings.
+    long_only: those that were recorded for hours, and no others.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pool = [path for root in noise for path in find_audio(root)]
-    found = [*_simulated(pool, [LONG_SECTION])] if long_only else [*_real(data, pool), *_simulated(pool)]
+    found = [*_recorded_for_hours()] if long_only else [*_real(data, pool), *_simulated(pool)]
     return [_heard(ear, one, folder) for one in tqdm(found, unit="machine")]
 
 
@@ -135,30 +149,68 @@ def _of_layout(root: Path) -> Iterator[_Unheard]:
         yield _Unheard(name, root.name, own)
 
 
-def _simulated(pool: Sequence[Path], sections: Sequence[int] = (LONG_SECTION, *range(SECTIONS))) -> Iterator[_Unheard]:
-    for section in sections:
+def _simulated(pool: Sequence[Path]) -> Iterator[_Unheard]:
+    for section in (LONG_SECTION, *range(SECTIONS)):
         for kind in KINDS:
             name = f"simulated {kind} {section:02d}" + (" noisy" if section % 2 else "")
             rng = np.random.default_rng(zlib.crc32(name.encode()))
             snr_db = float(rng.uniform(*SIMULATED_SNR_DB)) if section % 2 else None
             lengths = LONG_SECONDS if section == LONG_SECTION else NORMAL_SECONDS
-            planned: list[tuple[str, float, str | None, float]] = [(f"n{i}", x, None, 0) for i, x in enumerate(lengths)]
-            for fault in KINDS[kind].faults:
-                severities = rng.uniform(*SEVERITIES, FAULTS_EACH)
-                planned += [(f"{fault}{i}", FAULT_SECONDS, fault, float(x)) for i, x in enumerate(severities)]
-            takes = []
-            for title, seconds, kind_of_fault, severity in planned:
-                scene = Scene(machine=kind, section=section, domain="source", name=title, seed=SEED)
-                sound = _noisy(_made(scene, seconds, kind_of_fault, severity), pool, snr_db, name + title)
-                takes.append(_Take(sound, title, str(scene.operating_point), kind_of_fault is not None))
+            takes = [_take(_scene(kind, section, f"n{i}"), seconds) for i, seconds in enumerate(lengths)]
+            takes += _faulty(kind, section, rng)
+            noisy = [replace(one, sound=_noisy(one.sound, pool, snr_db, name + one.recording)) for one in takes]
+            yield _Unheard(name, kind, noisy)
+
+
+def _recorded_for_hours() -> Iterator[_Unheard]:
+    for section in HOURS_SECTIONS:
+        for kind in KINDS:
+            name = f"simulated {kind} {section:02d}"
+            planned = [(_scene(kind, section, f"h{i}"), n_windows) for i, n_windows in enumerate(HOURS_WINDOWS)]
+            planned += [(scene, HEARD_WINDOWS) for scene in _at_each_point(kind, section)]
+            takes = [take for scene, n_windows in planned for take in _passages(scene, n_windows)]
+            takes += _faulty(kind, section, np.random.default_rng(zlib.crc32(name.encode())))
             yield _Unheard(name, kind, takes)
 
 
+def _at_each_point(kind: str, section: int) -> Iterator[Scene]:
+    """Yield `HEARD_EACH` recordings at each operating point."""
+    yielded: Counter[str] = Counter()
+    wanted = HEARD_EACH * len(_scene(kind, section, "").individual.points["source"])
+    for scene in (_scene(kind, section, f"n{i}") for i in count()):
+        point = str(scene.operating_point)
+        if yielded[point] < HEARD_EACH:
+            yielded[point] += 1
+            yield scene
+        if yielded.total() == wanted:
+            return
+
+
+def _scene(kind: str, section: int, title: str) -> Scene:
+    return Scene(machine=kind, section=section, domain="source", name=title, seed=SEED)
+
+
+def _take(scene: Scene, seconds: float, fault: str | None = None, severity: float = 0.0) -> _Take:
+    sound = partial(clip, scene, seconds=seconds, fault=fault, severity=severity)
+    return _Take(sound, scene.name, str(scene.operating_point), fault is not None)
+
+
+def _passages(scene: Scene, n_windows: int) -> Iterator[_Take]:
+    """Yield the passages of a recording that holds so many windows."""
+    for passage, start in enumerate(range(0, n_windows, PASSAGE_WINDOWS)):
+        seconds = min(PASSAGE_WINDOWS, n_windows - start) * WINDOW_SECONDS
+        yield _take(replace(scene, passage=passage), seconds)
+
+
+def _faulty(kind: str, section: int, rng: np.random.Generator) -> list[_Take]:
+    return [
+        _take(_scene(kind, section, f"{fault}{i}"), FAULT_SECONDS, fault, float(severity))
+        for fault in KINDS[kind].faults
+        for i, severity in enumerate(rng.uniform(*SEVERITIES, FAULTS_EACH))
+    ]
+
+
 # --- Their sound ---
-
-
-def _made(scene: Scene, seconds: float, fault: str | None, severity: float) -> Sound:
-    return lambda: clip(scene, seconds=seconds, fault=fault, severity=severity)
 
 
 def _read(path: Path) -> Sound:

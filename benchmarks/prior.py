@@ -7,8 +7,8 @@
 BASE is a detector whose ear hears: what is enrolled on it are the simulator's machines, made on the fly, and those of
 DATA (see `benchmarks.machines`). Many enrolments of each, of more and less sound, score recordings that they were not
 made of. `learn` prints the prior under which those scores are likeliest; `table` what became of the false-alarm rates
-asked for, under priors that were learnt without the type of machine that is tried; `long` the same of the machines with
-long recordings alone, under the prior that ships.
+asked for, under priors that were learnt without the type of machine that is tried; `long` the same of more sections of
+the simulator's types, which were recorded for hours, under the prior that ships.
 """
 
 import argparse
@@ -51,8 +51,8 @@ SIZES: Final = (
 )
 """Enrolments: so many windows, of so many recordings, each as many: as the recordings of `machines` are long."""
 
-LONG_SIZES: Final = ((200, 5), (200, 20), (980, 20))
-"""Of machines that were recorded for long."""
+LONG_SIZES: Final = tuple((n_windows, n_recordings) for n_windows in (200, 1000) for n_recordings in (1, 2, 5, 20))
+"""Of machines that were recorded for hours."""
 
 CHOICES: Final = 4
 MANY_WINDOWS: Final = 100

@@ -260,6 +260,31 @@ def test_a_recording_is_the_same_twice_and_another_under_another_name_section_or
         assert np.abs(clip(other, seconds=2) - sound).max() > 0.01
 
 
+@pytest.mark.parametrize("machine", KINDS)
+def test_passages_of_a_recording_are_of_one_day_and_not_the_same_sound(machine: str) -> None:
+    frames, today = Frontend(FrontendSettings()), scene(machine)
+    names = (name for name in "bcdefghijk" if scene(machine, name=name).operating_point == today.operating_point)
+    one, next_one, another_day = (
+        clip(replace(today, name=name, passage=passage), seconds=20)
+        for name, passage in (("a", 0), ("a", 1), (next(names), 0))
+    )
+
+    assert abs(np.corrcoef(one, next_one)[0, 1]) < 0.5
+    first, second, other = (frames(sound).mean(axis=1) for sound in (one, next_one, another_day))
+    assert np.abs(first - second).mean() < 0.5 * np.abs(first - other).mean()
+
+
+@pytest.mark.parametrize(("machine", "fault"), [("pump", "bearing"), ("pump", "cavitation"), ("valve", "sticking")])
+def test_a_fault_goes_on_from_passage_to_passage(machine: str, fault: str) -> None:
+    one, next_one = (
+        clip(place, seconds=2, fault=fault, severity=1.0) - clip(place, seconds=2)
+        for place in (replace(scene(machine), passage=i) for i in (0, 1))
+    )
+
+    assert rms(one) == pytest.approx(rms(next_one), rel=0.3)
+    assert abs(np.corrcoef(one, next_one)[0, 1]) < 0.5
+
+
 def test_the_severity_changes_nothing_but_the_fault() -> None:
     well = clip(scene("pump"), seconds=2)
 

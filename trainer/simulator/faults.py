@@ -56,7 +56,7 @@ def bearing(machine: Individual, motion: Motion, severity: Samples) -> Samples:
 
     The strikes come at BPFO with the slip of a cage (1 % of the spacing), harder when the shaft leans that way.
     """
-    rng = motion.dice.stream("bearing")
+    _, rng = motion.dice.streams("bearing")
     order = machine.bearing.outer_race_order
     at = crossings(motion.turns, order=order)
     spacing_samples = SAMPLE_RATE_HZ / (order * machine.shaft_hz * motion.speed_factor)
@@ -83,7 +83,7 @@ def imbalance_rise_db(severity: float) -> float:
 
 def cavitation(_machine: Individual, motion: Motion, severity: Samples) -> Samples:
     """Vapour bubbles that collapse: dense crackle from 1.5 kHz up, in surges, over a low rumble."""
-    rng = motion.dice.stream("cavitation")
+    _, rng = motion.dice.streams("cavitation")
     collapses_per_second = 900
     surge = np.maximum(0.15, 1 + 0.7 * wander(rng, motion.n_samples, seconds=0.2)).astype(np.float32)
 
@@ -100,7 +100,7 @@ def cavitation(_machine: Individual, motion: Motion, severity: Samples) -> Sampl
 
 def belt(machine: Individual, motion: Motion, severity: Samples) -> Samples:
     """A belt that rubs: once a turn of the belt it slips and squeals, a chirp that falls as it takes hold again."""
-    rng = motion.dice.stream("belt")
+    _, rng = motion.dice.streams("belt")
     at = crossings(motion.turns, order=machine.belt_order)
     pitch_hz = machine.dice.stream("belt").uniform(1_700, 3_000)
     slips_per_second = machine.belt_order * machine.shaft_hz
@@ -111,7 +111,7 @@ def belt(machine: Individual, motion: Motion, severity: Samples) -> Samples:
 
 def leak(machine: Individual, motion: Motion, severity: Samples) -> Samples:
     """Gas or liquid through a crack: a steady hiss above 4 kHz, 70 dB less below 2.5 kHz."""
-    rng = motion.dice.stream("leak")
+    _, rng = motion.dice.streams("leak")
     hole_hz = machine.dice.stream("leak").uniform(4_600, 5_800)
     hiss = noise(rng, motion.n_samples, Spectrum((0.6 * hole_hz, hole_hz, 1.3 * hole_hz, 8_000), (-70, -4, 0, -2)))
     return severity * gain(FULL_LEVELS_DB["leak"]) * hiss
@@ -119,7 +119,7 @@ def leak(machine: Individual, motion: Motion, severity: Samples) -> Samples:
 
 def chipped(machine: Individual, motion: Motion, severity: Samples) -> Samples:
     """A tooth with a corner missing: once a turn the mesh knocks, and the housing answers."""
-    rng = motion.dice.stream("chipped")
+    _, rng = motion.dice.streams("chipped")
     at = crossings(motion.turns, order=1)
     modes = ((1.0, 1.0, 0.004), (2.3, 0.6, 0.002), (3.1, 0.3, 0.001))
     kernel = unit_energy(
@@ -136,7 +136,7 @@ def sticking(machine: Individual, motion: Motion, severity: Samples) -> Samples:
     """
     late_seconds = STICKING_SECONDS * severity.astype(np.float64)
     added = strikes(machine, motion, late_seconds=late_seconds) - strikes(machine, motion)
-    rng = motion.dice.stream("sticking")
+    _, rng = motion.dice.streams("sticking")
     for place, kernel in zip(machine.kind.strikes_at, machine.strikes, strict=True):
         due = crossings(motion.cycles, order=1, offset=place)
         stuck = severity[due]

@@ -331,9 +331,9 @@ def individual(name: str, section: int, dice: Dice) -> Individual:
 def move(machine: Individual, point: OperatingPoint, dice: Dice, *, seconds: float) -> Motion:
     """Return one run of `machine` at `point`: the shaft with its slow wander and slip, and what depends on it."""
     n_samples = samples_in(seconds)
-    rng = dice.stream("speed")
+    once, rng = dice.streams("speed")
     factor = point.per_minute / 60 / _nominal_hz(machine.kind, machine.shaft_hz, machine.cycle_hz)
-    wobble = 1 + 0.0015 * wander(rng, n_samples, seconds=1.5) + rng.normal(0, 0.003)
+    wobble = 1 + 0.0015 * wander(rng, n_samples, seconds=1.5) + once.normal(0, 0.003)
     cycles = rng.uniform(0, 1) + turns_of(np.full(n_samples, machine.cycle_hz * factor) * wobble)
     effort = np.ones(n_samples, dtype=np.float32)
     nearness = np.ones(n_samples, dtype=np.float32)
@@ -372,19 +372,19 @@ def rotation(machine: Individual, motion: Motion, *, highest_order: int | None =
     sound = spin(_as_heard_today(machine.wave, motion.dice, highest_order), motion.turns)
     if machine.second_wave is not None and highest_order is None:
         sound += spin(_as_heard_today(machine.second_wave, motion.dice), machine.second_ratio * motion.turns)
-    rng = motion.dice.stream("rotation")
-    level_db = machine.kind.tonal_db + rng.normal(0, LEVEL_DEVIATION_DB) + 8 * (motion.load - 0.6)
+    once, rng = motion.dice.streams("rotation")
+    level_db = machine.kind.tonal_db + once.normal(0, LEVEL_DEVIATION_DB) + 8 * (motion.load - 0.6)
     level_db += 30 * np.log10(motion.speed_factor)
     return sound * decibels(level_db + 0.5 * wander(rng, motion.n_samples, seconds=2.0)).astype(np.float32)
 
 
 def flow_noise(machine: Individual, motion: Motion) -> Samples:
     """Return the broadband noise of air, liquid or friction, pulsing a little with what drives it: (T,), float32."""
-    rng = motion.dice.stream("flow")
+    once, rng = motion.dice.streams("flow")
     # Flow noise rises with the fifth power of speed: the fan laws.
-    level_db = machine.kind.flow_db + rng.normal(0, LEVEL_DEVIATION_DB) + 50 * np.log10(motion.speed_factor)
+    level_db = machine.kind.flow_db + once.normal(0, LEVEL_DEVIATION_DB) + 50 * np.log10(motion.speed_factor)
     points_hz = np.array(machine.flow.points_hz)
-    today_db = np.array(machine.flow.levels_db) + rng.normal(0, 0.7, points_hz.size)
+    today_db = np.array(machine.flow.levels_db) + once.normal(0, 0.7, points_hz.size)
     brighter_db = 2 * (motion.load - 0.6) * np.log2(points_hz / 1_000)
     hiss = noise(rng, motion.n_samples, Spectrum(machine.flow.points_hz, tuple(today_db + brighter_db)))
     pulse = 1 + np.float32(machine.flow_depth) * cosine(machine.pass_order * motion.turns)
@@ -400,7 +400,8 @@ def strikes(machine: Individual, motion: Motion, *, late_seconds: NDArray[np.flo
     for place, kernel in zip(machine.kind.strikes_at, machine.strikes, strict=True):
         at = crossings(motion.cycles, order=1, offset=place)
         late = np.broadcast_to(late_seconds, motion.n_samples)[at]
-        amplitudes = strike_amplitude(machine) * decibels(motion.dice.stream("strike", place).normal(0, 1.0, at.size))
+        _, rng = motion.dice.streams("strike", place)
+        amplitudes = strike_amplitude(machine) * decibels(rng.normal(0, 1.0, at.size))
         sound += struck(motion.n_samples, at + np.rint(late * SAMPLE_RATE_HZ).astype(np.int64), amplitudes, kernel)
     return sound
 

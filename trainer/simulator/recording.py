@@ -25,18 +25,23 @@ FADE_SECONDS: Final = 3.0
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """Which individual is heard, where, and in which recording: `name` sets it apart from all others made there."""
+    """Which individual is heard, where, and in which recording: `name` sets it apart from all others made there.
+
+    passage: which part of a recording that is too long to be held. Parts share what is drawn once for a recording, and
+    all that moves in it is drawn anew in each. None: the recording is made in one piece, and is another one.
+    """
 
     machine: str
     section: int
     domain: Domain
     name: str
     seed: int
+    passage: int | None = None
 
     @property
     def dice(self) -> Dice:
         """What this recording draws from."""
-        return Dice((str(self.seed),)).of(self.machine, self.section, self.domain, "recording", self.name)
+        return Dice((str(self.seed),), self.passage).of(self.machine, self.section, self.domain, "recording", self.name)
 
     @property
     def individual(self) -> Individual:

@@ -32,16 +32,26 @@ class Dice:
     """
 
     names: tuple[str, ...]
+    passage: int | None = None
+    """Which one of a recording that is made in passages; None: it is made in one piece."""
 
     def of(self, *names: object) -> "Dice":
         """Return the dice of something that belongs to this."""
-        return Dice((*self.names, *map(str, names)))
+        return Dice((*self.names, *map(str, names)), self.passage)
 
     def stream(self, *names: object) -> np.random.Generator:
         """Return a fresh generator; the same names give the same numbers."""
         # SHA-256 and not hash(): Python's hash of a string changes with every process.
         digest = hashlib.sha256("\0".join(self.of(*names).names).encode()).digest()
         return np.random.Generator(np.random.SFC64(np.random.SeedSequence(int.from_bytes(digest))))
+
+    def streams(self, *names: object) -> tuple[np.random.Generator, np.random.Generator]:
+        """Return fresh generators of what is drawn once for a recording, and of what goes on through it.
+
+        In one piece both are the same one; in passages the second is another in each.
+        """
+        once = self.stream(*names)
+        return once, once if self.passage is None else self.stream(*names, "passage", self.passage)
 
 
 @dataclass(frozen=True)

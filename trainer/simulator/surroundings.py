@@ -101,15 +101,16 @@ def background(dice: Dice, machine: str, section: int, domain: Domain) -> Backgr
 
 def hall_sound(hall: Background, dice: Dice, n_samples: int) -> Samples:
     """Return one stretch of the background, shape (T,), float32, RMS about 1."""
-    rng = dice.stream("hall")
+    once, rng = dice.streams("hall")
     today = Spectrum(
-        hall.hum.points_hz, tuple(np.array(hall.hum.levels_db) + rng.normal(0, 1.2, len(hall.hum.levels_db)))
+        hall.hum.points_hz, tuple(np.array(hall.hum.levels_db) + once.normal(0, 1.2, len(hall.hum.levels_db)))
     )
-    swell = decibels(rng.normal(0, 1.0) + 1.0 * wander(rng, n_samples, seconds=2.5)).astype(np.float32)
+    swell = decibels(once.normal(0, 1.0) + 1.0 * wander(rng, n_samples, seconds=2.5)).astype(np.float32)
     sound = noise(rng, n_samples, today) * swell
     for shaft_hz, wave in hall.neighbours:
-        speed_hz = shaft_hz * (1 + 0.002 * wander(rng, n_samples, seconds=2.0) + rng.normal(0, 0.005))
-        sound += gain(hall.neighbours_db + rng.normal(0, 2)) * spin(wave.turn(), rng.uniform(0, 1) + turns_of(speed_hz))
+        speed_hz = shaft_hz * (1 + 0.002 * wander(rng, n_samples, seconds=2.0) + once.normal(0, 0.005))
+        level = gain(hall.neighbours_db + once.normal(0, 2))
+        sound += level * spin(wave.turn(), rng.uniform(0, 1) + turns_of(speed_hz))
     return sound + _clanking(hall, rng, n_samples)
 
 
