@@ -66,7 +66,7 @@ class Advice:
 def check_sound(samples: Samples) -> list[Advice]:
     """Return what is wrong with some seconds of mono sound, (T,), T >= 1; nothing if it is well."""
     if float(samples.max() - samples.min()) < ONE_VALUE:
-        return [Advice("silent", "one value, no sound: is it switched on, and its channel the right one?", fault=True)]
+        return [Advice("silent", "silent, one value throughout: is it on, and its channel the right one?", fault=True)]
     found = [_offset(samples), _clipping(samples), _level(samples), _hum(samples)]
     return [each for each in found if each is not None]
 
