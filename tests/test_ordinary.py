@@ -26,8 +26,9 @@ Scores = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]
 BETWEEN, WITHIN = 0.15, 0.12
 """Deviation of recordings' levels, and of windows within one, of log distances: as real machines have them."""
 
-GAP = 1.0
-"""How far apart the two cross-fits of one recording would be, and of n recordings an n-th of that."""
+GAP = 10.0
+"""How far apart the two cross-fits of one recording would be, and of n recordings an n-th of that: nearly all of what
+is measured is which recording it is."""
 
 WORLD: Prior = replace(
     PRIOR,
@@ -119,8 +120,18 @@ def test_few_windows_of_one_recording_count_as_few(rng: np.random.Generator) -> 
     apart = ordinary(far, near, np.arange(14), PRIOR)
     assert alone.trust == 0
     assert apart.trust > 0.5
-    assert alone.level_deviation**2 == pytest.approx(LEAST_BETWEEN**2 + PRIOR.few_variance)
+    of_another = 1 - math.exp(-2 * (alone.level - near.mean()))
+    assert 0 < of_another < 1
+    assert alone.level_deviation**2 == pytest.approx(LEAST_BETWEEN**2 + PRIOR.few_variance * of_another)
     assert alone.threshold(0.01) > apart.threshold(0.01)
+
+
+def test_what_noise_masks_does_not_vary(rng: np.random.Generator) -> None:
+    """Under noise windows differ much, and statistics of one recording find another as near as their own."""
+    far, near, recording = enrolled(rng, 2, 30)
+    noisy = near.mean() + 2.5 * (near - near.mean())
+    told_apart, masked = ordinary(far, near, recording, PRIOR), ordinary(noisy, noisy, recording, PRIOR)
+    assert LEAST_BETWEEN <= masked.level_deviation < 0.6 * told_apart.level_deviation
 
 
 def test_an_odd_recording_is_no_spread_and_copies_are_no_certainty(rng: np.random.Generator) -> None:

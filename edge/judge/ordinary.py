@@ -52,7 +52,9 @@ class Prior:
                            recording that the enrolment has, which matters the less the more there are
     few_offset, few_slope  what is believed instead: offset + slope * log(deviation within a recording). Where windows
                            differ much, so does noise, and it masks what tells recordings apart
-    few_variance           of the level of a recording to come, where one was enrolled; of n, an n-th of that
+    few_variance           of the level of a recording to come, where one was enrolled and all of its squared distance
+                           is due to its being another; of n, an n-th of that, and where a part of the distance is,
+                           that part: what noise masks does not vary
     between_share          and how much of the variance between those counts besides, as far as it is trusted
     level_freedom          degrees of freedom of the level
     spread_offset, spread_slope  log ratio of the deviation within a recording to come and the enrolled one:
@@ -72,15 +74,15 @@ class Prior:
 
 
 PRIOR: Final = Prior(
-    trusted_recordings=2.33,
-    few_offset=-1.37,
-    few_slope=-0.854,
-    few_variance=0.14,
-    between_share=0.21,
+    trusted_recordings=2.37,
+    few_offset=-1.19,
+    few_slope=-0.785,
+    few_variance=0.224,
+    between_share=0.176,
     level_freedom=6.0,
-    spread_offset=-0.235,
-    spread_slope=-7.02,
-    spread_freedom=2.39,
+    spread_offset=-0.237,
+    spread_slope=-6.92,
+    spread_freedom=2.49,
 )
 """From `python -m benchmarks.prior learn`; docs/results.md has the whole command, and what came of it."""
 
@@ -165,15 +167,25 @@ def expected(heard: Observed, prior: Prior) -> Ordinary:
     trust = (heard.n_recordings - 1) / (heard.n_recordings - 1 + prior.trusted_recordings)
     deviation = heard.within * math.exp(prior.spread_offset + prior.spread_slope / heard.n_windows)
     few = prior.few_offset + prior.few_slope * math.log(deviation)
-    variance = LEAST_BETWEEN**2 + prior.few_variance / heard.n_recordings + trust * prior.between_share * heard.between
+    farther = trust * heard.gap + (1 - trust) ** 2 * few
+    few_variance = prior.few_variance * _share_of_another(farther) / heard.n_recordings
+    variance = LEAST_BETWEEN**2 + few_variance + trust * prior.between_share * heard.between
     return Ordinary(
-        level=heard.near + trust * heard.gap + (1 - trust) ** 2 * few,
+        level=heard.near + farther,
         level_deviation=math.sqrt(variance),
         level_freedom=prior.level_freedom,
         deviation=deviation,
         freedom=prior.spread_freedom,
         trust=trust,
     )
+
+
+def _share_of_another(farther: float) -> float:
+    """Return the part, 0 to 1, of a squared distance that is due to its being another recording's.
+
+    farther: log ratio of that distance to one of the recordings that were enrolled. Squares of independent parts add.
+    """
+    return 1 - math.exp(-2 * max(0.0, farther))
 
 
 def _within(x: DoubleArray, index: IntArray, size: IntArray) -> float:
