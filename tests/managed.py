@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,25 +16,24 @@ PATIENCE_SECONDS: Final = 200.0
 
 
 class Manager:
-    """Where systemd would listen."""
+    """Where systemd would listen: at once, as it does, since the kernel keeps ten messages and no more.
+
+    told  everything that was said so far, a word each
+    """
 
     def __init__(self, folder: Path) -> None:
         self.address = folder / "notify"
         self.told: list[str] = []
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(self.address))
-        self._socket.setblocking(False)
-
-    def words(self) -> list[str]:
-        """Everything that was said so far, a word each."""
-        while True:
-            try:
-                self.told += self._socket.recv(65_536).decode().splitlines()
-            except BlockingIOError:
-                return self.told
+        threading.Thread(target=self._listen, daemon=True).start()
 
     def count(self, word: str) -> int:
-        return sum(each.startswith(word) for each in self.words())
+        return sum(each.startswith(word) for each in list(self.told))
+
+    def _listen(self) -> None:
+        while True:
+            self.told += self._socket.recv(65_536).decode().splitlines()
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:

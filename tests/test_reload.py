@@ -188,7 +188,7 @@ def reading(process: "subprocess.Popen[bytes]") -> dict[str, Any]:
 def test_a_source_that_fails_is_lost_and_the_others_listen_on(two: Path, manager: Manager) -> None:
     with running(two, manager, "--json", before=FAILS) as process:
         reason = "fan: lost (a defect of ours: ZeroDivisionError: no fan turns)"
-        wait_until(lambda: reason in "".join(manager.words()), "the reason is said")
+        wait_until(lambda: reason in "".join(manager.told), "the reason is said")
         hear(process, 11.0)
         assert reading(process)["source"] == "pump"
         assert process.poll() is None
@@ -220,7 +220,7 @@ def test_a_source_for_which_the_system_has_no_thread_is_lost_and_the_others_list
 ) -> None:
     with running(two, manager, "--json", before=ONE_TOO_MANY) as process:
         reason = "fan: lost (fan: can't start new thread: expected one a source, from this system)"
-        wait_until(lambda: reason in "".join(manager.words()), "the reason is said")
+        wait_until(lambda: reason in "".join(manager.told), "the reason is said")
         hear(process, 11.0)
         assert reading(process)["source"] == "pump"
         process.send_signal(signal.SIGTERM)
@@ -230,7 +230,7 @@ def test_a_source_for_which_the_system_has_no_thread_is_lost_and_the_others_list
 
 def test_where_no_source_is_left_the_process_ends_for_a_restart(two: Path, manager: Manager) -> None:
     with running(two, manager, before=FAILS) as process:
-        wait_until(lambda: "fan: lost" in "".join(manager.words()), "one fails")
+        wait_until(lambda: "fan: lost" in "".join(manager.told), "one fails")
         assert process.poll() is None
         assert process.stdin is not None
         process.stdin.close()  # the other has come to its end
