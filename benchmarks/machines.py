@@ -45,6 +45,8 @@ HEARD_EACH: Final = 8
 """What those enrolments are held against: so many recordings at each operating point, so many windows long."""
 
 WINDOW_SECONDS: Final = 9.728
+"""From one window of `_stretch` to the next: whole hops."""
+
 PASSAGE_WINDOWS: Final = 20
 """Simulated at once: twice as fast as fifty, and hours would not fit in memory."""
 

@@ -6,8 +6,8 @@ minute that is rarer. How this differs from a replay:
 
     opens    to a minute; exactly as often, while the run's past is what it was. What was no episode then and would be
              one now would not have taught what is ordinary, and the other way round
-    closes   when a minute is no longer rare enough, where a replay asks whether the sound is nearer to ordinary and
-             then begins its averages anew: what a replay tells as two episodes with a minute between is one here
+    closes   when minutes are no longer rare enough for the off-delay, where a replay asks whether the sound is nearer
+             to ordinary, and then begins its averages anew: what a replay tells as two may be one here
 
 Against replays at thresholds other than the one in force no episode is missed, and at loose ones up to a quarter fewer
 are counted (tests/test_hindsight.py).
@@ -25,7 +25,7 @@ from edge.judge.off_delay import OffDelay
 DoubleArray = NDArray[np.float64]
 
 NEXT_SECONDS: Final = 90.0
-"""Minutes that end no farther apart follow each other."""
+"""Minutes that end farther apart have something between them that was not heard."""
 
 
 @dataclass(frozen=True)
